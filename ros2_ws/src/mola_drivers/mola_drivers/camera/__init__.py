@@ -1,0 +1,1 @@
+"""Cameras: live and recorded RealSense through one pipeline, and the twin's."""

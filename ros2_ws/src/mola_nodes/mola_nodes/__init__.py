@@ -1,0 +1,1 @@
+"""The ROS 2 nodes: they wire, they do not compute."""

@@ -1,0 +1,58 @@
+"""What ``/diagnostics`` tells dashboards: one status per concern, figures as text."""
+
+from collections.abc import Mapping
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from mola_drivers.gripper.protocol import GripperState
+from mola_nodes.conversions.wire import time_from_ns
+
+OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
+
+
+def diagnostic_status(
+    *, name: str, level: bytes, message: str, values: Mapping[str, object], hardware_id: str = ""
+) -> DiagnosticStatus:
+    """One concern; ``values`` carry their unit in the key."""
+    return DiagnosticStatus(
+        name=name,
+        level=level,
+        message=message,
+        hardware_id=hardware_id,
+        values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
+    )
+
+
+def gripper_diagnostic(state: GripperState) -> DiagnosticStatus:
+    """The gripper's health for dashboards."""
+    return diagnostic_status(
+        name="controller: gripper",
+        level=OK if state.fault is None else ERROR,
+        message="well" if state.fault is None else str(state.fault),
+        values={
+            "opening (0..1)": "unknown" if state.opening is None else state.opening,
+            "moving": state.moving,
+            "blocked": state.blocked,
+        },
+    )
+
+
+def inputs_diagnostic(missing: str, *, busy: bool) -> DiagnosticStatus:
+    """Whether a policy sees everything; ``missing`` names what it does not."""
+    return diagnostic_status(
+        name="policy: inputs",
+        level=WARN if missing else OK,
+        message=missing or "all inputs arrive",
+        values={"executing a goal": busy},
+    )
+
+
+def diagnostic_array(*statuses: DiagnosticStatus, stamp_ns: int) -> DiagnosticArray:
+    """The message for ``/diagnostics``."""
+    message = DiagnosticArray(status=list(statuses))
+    message.header.stamp = time_from_ns(stamp_ns)
+    return message
+
+
+def _text(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""The scripted policy: the twin's expert behind the interface that a learned policy has."""

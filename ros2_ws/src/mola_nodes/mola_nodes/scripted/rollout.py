@@ -1,0 +1,200 @@
+"""One run of the scripted expert through the graph: a chunk at each frame until something ends it, then to rest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from mola_interfaces.action import RunPolicy
+
+from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, Clock
+from mola_core.contracts.errors import MolaError
+from mola_core.contracts.types import ActionChunk, RobotState
+from mola_nodes.scripted.inputs import NewestInputs
+from mola_twin.tasks.success import Success
+from mola_twin.tasks.truth import Truth
+
+SOURCE = "scripted"
+_PATIENCE_S = 2.0
+_REST_S = 2.0
+_REST_TAIL_NS = 250 * NS_PER_MS
+"""How much of the last plan is still executed while coming to rest."""
+
+
+class Expert(Protocol):
+    """Closed-loop source of chunks; see :mod:`mola_twin.expert`."""
+
+    @property
+    def stage(self) -> str:
+        """What it is doing."""
+        ...
+
+    def act(self, *, truth: Truth, state: RobotState, now_ns: int) -> ActionChunk:
+        """What to do from ``now_ns`` on."""
+        ...
+
+
+class World(Protocol):
+    """The twin's world; see :mod:`mola_twin.world_client`."""
+
+    def truth(self) -> Truth:
+        """Where everything is."""
+        ...
+
+    def success(self) -> Success:
+        """Is the running task done?"""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutEnd:
+    """Why a rollout ended; ``outcome`` is one of the constants of ``RunPolicy.Result``."""
+
+    outcome: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Said after every chunk."""
+
+    stamp_ns: int
+    phase: str
+    elapsed_ns: int
+    chunks_sent: int
+
+
+class Rollout:
+    """Blocks in a thread of its own; ``send`` publishes a chunk, ``next_sequence`` numbers it."""
+
+    def __init__(
+        self,
+        *,
+        task: str,
+        expert: Expert,
+        world: World,
+        inputs: NewestInputs,
+        lead_role: str,
+        send: Callable[[ActionChunk], None],
+        next_sequence: Callable[[], int],
+        clock: Clock,
+    ) -> None:
+        """``lead_role`` names the camera whose frames set the pace."""
+        self._task = task
+        self._expert = expert
+        self._world = world
+        self._inputs = inputs
+        self._lead_role = lead_role
+        self._send = send
+        self._next_sequence = next_sequence
+        self._clock = clock
+        self._last: ActionChunk | None = None
+        self._start_ns = 0
+        self.chunks_sent = 0
+
+    @property
+    def elapsed_ns(self) -> int:
+        """Since the rollout began."""
+        return self._clock.monotonic_ns() - self._start_ns
+
+    def run(
+        self, *, time_limit_ns: int, cancelled: Callable[[], bool], progress: Callable[[Progress], None]
+    ) -> RolloutEnd:
+        """Act until success, time limit, cancellation, lost inputs or a stopped arm; leave the arm at rest."""
+        self._start_ns = self._clock.monotonic_ns()
+        try:
+            ending = self._refusal() or self._act(time_limit_ns, cancelled=cancelled, progress=progress)
+        except MolaError as error:
+            ending = RolloutEnd(RunPolicy.Result.FAILED, str(error))
+        if ending.outcome not in {RunPolicy.Result.INPUT_LOST, RunPolicy.Result.ARM_STOPPED}:
+            self._come_to_rest()
+        return ending
+
+    def _refusal(self) -> RolloutEnd | None:
+        truth = self._world.truth()
+        if truth.task != self._task:
+            return RolloutEnd(
+                RunPolicy.Result.FAILED, f"the twin is set up for {truth.task!r}; reset it to {self._task!r}"
+            )
+        if not self._inputs.servo_is_engaged:
+            return self._arm_stopped()
+        missing = self._wait_for_inputs()
+        return RolloutEnd(RunPolicy.Result.INPUT_LOST, missing) if missing else None
+
+    def _wait_for_inputs(self) -> str:
+        """Nothing moves yet, so a camera that stutters (a world being reset, a node just started) may catch up first."""
+        deadline_ns = self._clock.monotonic_ns() + round(_PATIENCE_S * NS_PER_S)
+        frame_ns: int | None = 0
+        while (missing := self._inputs.missing()) and self._clock.monotonic_ns() < deadline_ns:
+            frame_ns = self._inputs.wait_frame(self._lead_role, after_ns=frame_ns or 0, timeout_s=_PATIENCE_S / 10)
+            if frame_ns is None:
+                self._clock.sleep_until(self._clock.monotonic_ns() + 10 * NS_PER_MS)
+        return missing
+
+    def _act(
+        self, time_limit_ns: int, *, cancelled: Callable[[], bool], progress: Callable[[Progress], None]
+    ) -> RolloutEnd:
+        frame_ns = 0
+        while True:
+            frame_ns = (
+                self._inputs.wait_frame(self._lead_role, after_ns=frame_ns, timeout_s=self._inputs.lost_after_s) or 0
+            )
+            missing = self._inputs.missing()
+            if missing or not frame_ns:
+                return RolloutEnd(RunPolicy.Result.INPUT_LOST, missing or f"no new {self._lead_role} frame")
+            if cancelled():
+                return RolloutEnd(RunPolicy.Result.CANCELLED, "cancelled")
+            if self.elapsed_ns > time_limit_ns:
+                return RolloutEnd(RunPolicy.Result.TIME_LIMIT, f"not done within {time_limit_ns / NS_PER_S:g} s")
+            if not self._inputs.servo_is_engaged:
+                return self._arm_stopped()
+            if self._world.success().done:
+                return RolloutEnd(RunPolicy.Result.SUCCEEDED, "done")
+            chunk = self._step()
+            progress(Progress(chunk.stamp_ns, self._expert.stage, self.elapsed_ns, self.chunks_sent))
+
+    def _step(self) -> ActionChunk:
+        state = self._inputs.state
+        assert state is not None  # noqa: S101  # missing() would have said so
+        # the claim of what was seen comes before the look at the truth, so that it is never newer than the plan
+        stamp_ns = self._inputs.oldest_stamp_ns()
+        chunk = self._expert.act(truth=self._world.truth(), state=state, now_ns=self._clock.now_ns())
+        return self._publish(replace(chunk, stamp_ns=stamp_ns))
+
+    def _publish(self, chunk: ActionChunk) -> ActionChunk:
+        alive_ns = max(chunk.stamp_ns, self._inputs.oldest_stamp_ns())
+        sent = replace(chunk, source=SOURCE, sequence=self._next_sequence(), alive_stamp_ns=alive_ns)
+        self._send(sent)
+        self._last = sent
+        self.chunks_sent += 1
+        return sent
+
+    def _come_to_rest(self) -> None:
+        """End on the path: the next quarter of a second of the last plan, said to be final, until the arm holds."""
+        if self._last is None:
+            return
+        tail = shortened(self._last, until_ns=self._clock.now_ns() + _REST_TAIL_NS)
+        deadline_ns = self._clock.monotonic_ns() + round(_REST_S * NS_PER_S)
+        frame_ns: int | None = 0
+        while frame_ns is not None and self._clock.monotonic_ns() < deadline_ns:
+            self._publish(replace(tail, stamp_ns=self._inputs.oldest_stamp_ns()))
+            frame_ns = self._inputs.wait_frame(self._lead_role, after_ns=frame_ns, timeout_s=self._inputs.lost_after_s)
+            if not self._inputs.servo_executes:
+                return
+
+    def _arm_stopped(self) -> RolloutEnd:
+        servo = self._inputs.servo
+        why = "no word from the controller" if servo is None else servo.reason
+        return RolloutEnd(RunPolicy.Result.ARM_STOPPED, f"the arm is stopped ({why}); resume it")
+
+
+def shortened(chunk: ActionChunk, *, until_ns: int) -> ActionChunk:
+    """The plan of ``chunk`` up to ``until_ns`` (at least its first row), as the last one of its source."""
+    rows = int(np.clip((until_ns - chunk.start_ns) // chunk.period_ns + 1, 1, len(chunk.targets)))
+    return replace(
+        chunk,
+        targets=chunk.targets[:rows],
+        gripper_openings=chunk.gripper_openings[:rows],
+        execute_steps=rows,
+        final=True,
+    )

@@ -1,0 +1,92 @@
+"""The arm's state on the graph at 62.5 Hz, and the servo's gripper targets to the gripper, from one steady thread."""
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from std_msgs.msg import Bool, Float64
+
+from mola_core.contracts.clock import NS_PER_S, Clock
+from mola_core.control.link_records import ServoStatus
+from mola_drivers.gripper.protocol import Gripper
+from mola_nodes import graph
+from mola_nodes.conversions.motion import joint_state_message, message_from_robot_state, tcp_pose_message
+from mola_nodes.conversions.servo import robot_state_of
+from mola_nodes.lifecycle import MolaNode
+from mola_nodes.servo_supervisor import SupervisedStatus
+
+RATE_HZ = 62.5
+STANDARD_EVERY = 4
+"""Visualisers need no more than every fourth state."""
+
+
+class StatePublisher:
+    """Runs while entered. Nothing is published while the servo process measures nothing new."""
+
+    def __init__(
+        self,
+        node: MolaNode,
+        *,
+        status: Callable[[], SupervisedStatus],
+        gripper: Gripper,
+        clock: Clock,
+        stack: ExitStack,
+    ) -> None:
+        self._status = status
+        self._gripper = gripper
+        self._clock = clock
+        self._state = node.open_publisher(graph.ROBOT_STATE, stack)
+        self._joints = node.open_publisher(graph.JOINT_STATES, stack)
+        self._pose = node.open_publisher(graph.TCP_POSE, stack)
+        self._scaling = node.open_publisher(graph.SPEED_SCALING, stack)
+        self._program = node.open_publisher(graph.PROGRAM_RUNNING, stack)
+        self._sequence = 0
+        self._stamp_ns = 0
+        self._gripper_target: float | None = None
+        self._program_running: bool | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="state publisher", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        period_ns = round(NS_PER_S / RATE_HZ)
+        deadline_ns = self._clock.monotonic_ns()
+        while not self._stop.is_set():
+            servo = self._status().servo
+            if servo is not None and servo.measured_stamp_ns > self._stamp_ns:
+                self._stamp_ns = servo.measured_stamp_ns
+                self._publish(servo)
+                self._move_gripper(servo.gripper_target)
+            self._note_program(servo is not None and servo.program_running)
+            deadline_ns = max(deadline_ns + period_ns, self._clock.monotonic_ns())
+            self._clock.sleep_until(deadline_ns)
+
+    def _publish(self, servo: ServoStatus) -> None:
+        state = robot_state_of(servo, gripper_opening=self._gripper.state().opening)
+        self._sequence += 1
+        self._state.publish(message_from_robot_state(state, sequence=self._sequence))
+        if self._sequence % STANDARD_EVERY == 0:
+            self._joints.publish(joint_state_message(state))
+            self._pose.publish(tcp_pose_message(state))
+            self._scaling.publish(Float64(data=float(state.speed_scaling)))
+
+    def _move_gripper(self, target: float | None) -> None:
+        if target is not None and target != self._gripper_target:
+            self._gripper.move(opening=target)
+        self._gripper_target = target
+
+    def _note_program(self, running: bool) -> None:
+        if running != self._program_running:
+            self._program.publish(Bool(data=running))
+            self._program_running = running

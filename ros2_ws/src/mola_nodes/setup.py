@@ -1,0 +1,34 @@
+"""Installs mola_nodes where ``ros2 run`` and the index of ament look for it."""
+
+from setuptools import find_packages, setup
+
+PACKAGE = "mola_nodes"
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+    ],
+    package_data={PACKAGE: ["py.typed"]},
+    extras_require={"test": ["pytest"]},
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "camera_node = mola_nodes.camera_node:main",
+            "controller_node = mola_nodes.controller_node:main",
+            "lifecycle_manager_node = mola_nodes.lifecycle_manager_node:main",
+            "scripted_policy_node = mola_nodes.scripted_policy_node:main",
+        ],
+        "mola.commands": [
+            "bench.servo = mola_nodes.bench.servo:register",
+            "bench.splice = mola_nodes.bench.splice:register",
+            "bench.transport = mola_nodes.bench.transport:register",
+            "demo = mola_nodes.demo.command:register",
+            "faults = mola_nodes.faults.command:register",
+        ],
+        "mola.doctor": [],
+    },
+)

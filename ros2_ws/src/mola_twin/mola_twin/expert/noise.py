@@ -1,0 +1,56 @@
+"""Mistakes made on purpose, so that demonstrations also show how to get out of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mola_twin.expert.stages import Stage
+from mola_twin.expert.tool_path import ToolPose
+
+
+@dataclass
+class RecoveryNoise:
+    """Seeded detours; the default makes none."""
+
+    detour_probability: float = 0.0
+    """Chance that an approach first goes to a wrong place nearby."""
+    detour_m: float = 0.04
+    detour_rad: float = 0.35
+    aim_m: float = 0.0
+    """Standard deviation of the place over which the tool first stops before it descends at the right one."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
+
+    def disturb(self, stages: Sequence[Stage]) -> list[Stage]:
+        """The same stages with detours before the stage ``above``."""
+        disturbed: list[Stage] = []
+        for stage in stages:
+            if stage.name == "above" and self._rng.uniform() < self.detour_probability:
+                disturbed.append(self._detour(stage))
+            if stage.name == "above" and self.aim_m > 0.0:
+                disturbed.append(self._shifted(stage, self._rng.normal(scale=self.aim_m, size=2), turn=0.0, drop=0.0))
+            disturbed.append(stage)
+        return disturbed
+
+    def _detour(self, stage: Stage) -> Stage:
+        shift = self._rng.uniform(-self.detour_m, self.detour_m, size=2)
+        turn = float(self._rng.uniform(-self.detour_rad, self.detour_rad))
+        return self._shifted(stage, shift, turn=turn, drop=float(self._rng.uniform(0.0, 0.02)))
+
+    @staticmethod
+    def _shifted(stage: Stage, shift: np.ndarray, *, turn: float, drop: float) -> Stage:
+        aim = stage.target
+        dx, dy = float(shift[0]), float(shift[1])
+        return replace(
+            stage,
+            name="detour",
+            target=lambda truth, entry: _moved(aim(truth, entry), dx, dy, -drop, turn),
+            dwell_s=0.0,
+        )
+
+
+def _moved(pose: ToolPose, dx: float, dy: float, dz: float, turn: float) -> ToolPose:
+    return pose.moved(x=dx, y=dy, z=dz, yaw=turn)
