@@ -1,7 +1,6 @@
 """Asking the running graph what it is."""
 
-from rclpy.exceptions import NodeNameNonExistentError  # type: ignore[attr-defined]
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from ros_probe import Probe
 from std_srvs.srv import Trigger
 

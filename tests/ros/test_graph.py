@@ -30,7 +30,10 @@ def running(twin: None, site: Path, start_node: StartNode, probe: Probe) -> None
 
 def test_running_graph_is_the_declared_one(running: None, probe: Probe) -> None:
     for node in NODES:
-        probe.wait(lambda node=node: not difference(probe.node, node), lambda node=node: f"{node.name}: {difference(probe.node, node)}")
+        probe.wait(
+            lambda node=node: not difference(probe.node, node),
+            lambda node=node: f"{node.name}: {difference(probe.node, node)}",
+        )
     seen = {name for name, namespace in probe.node.get_node_names_and_namespaces() if namespace == graph.NAMESPACE}
     assert seen == {node.name for node in NODES}
     for node in NODES:
