@@ -24,10 +24,10 @@ help:
 demo: setup-base
 	@$(MOLA) demo
 
-test: setup-base
+test: setup
 	@.venv/bin/python tests/run.py --fast
 
-test-all: setup-base
+test-all: setup
 	@.venv/bin/python tests/run.py
 
 setup:

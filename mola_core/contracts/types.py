@@ -137,7 +137,7 @@ class ActionSpace(Enum):
 class ActionChunk:
     """``horizon`` absolute targets, ``period_ns`` apart, the first meant for ``start_ns``.
 
-    Lengths, finiteness and ranges are checked by :func:`mola_core.control.validation.validate_chunk`, at the one
+    Lengths, finiteness and ranges are checked by :func:`mola_core.control.validation.prepare_chunk`, at the one
     door through which chunks reach the arm.
     """
 

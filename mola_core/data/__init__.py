@@ -1,0 +1,1 @@
+"""From recordings to samples: episodes, LeRobot datasets, the one resampler, readers of foreign datasets. No torch."""

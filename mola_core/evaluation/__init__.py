@@ -1,0 +1,1 @@
+"""Rollouts, protocols and statistics: how well a policy does, in the twin or a benchmark."""

@@ -1,0 +1,1 @@
+"""The networks: imagination, inverse dynamics models, action heads. One concept a file, shapes beside every line."""

@@ -1,0 +1,1 @@
+"""Policies as they run on the robot, without torch: text encoder, engines, imagination and policy."""
