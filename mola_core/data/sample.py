@@ -1,0 +1,114 @@
+"""The one type that every dataset becomes before a network sees it, and what a source of such samples is.
+
+Letters used in shapes: C cameras, T foresight offsets, H W pixels of a view, h w cells of a label map, S numbers in a state, K rows of
+an action chunk, A numbers in an action. All arrays are numpy; nothing here knows torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mola_core.contracts.io_spec import CameraView, DataContract, IoSpec
+
+LABELS = ("depth", "semantic", "flow")
+"""What a sample may be labelled with, see :attr:`Sample.labels`."""
+
+
+class WindowSpec(BaseModel):
+    """Which part of an episode one sample is, as seen from its row "now"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    views: tuple[CameraView, ...] = Field(min_length=1)
+    """Cameras in the model's order; all of one size, so that they stack."""
+    offsets: tuple[int, ...] = Field(min_length=1)
+    """Frames, in rows after now: 0 first, then the foresight offsets, ascending."""
+    horizon: int = Field(ge=0, le=256)
+    """Rows of the action chunk; 0 asks for pictures alone: state and actions then have no numbers, and sources of any robot mix."""
+    labels: tuple[str, ...] = ()
+    """Names from LABELS that each sample must carry."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "WindowSpec":
+        if len({(view.width, view.height) for view in self.views}) != 1:
+            raise ValueError(f"all views of a window have one size, got {[(v.width, v.height) for v in self.views]}")
+        if self.offsets[0] != 0 or any(b <= a for a, b in zip(self.offsets, self.offsets[1:], strict=False)):
+            raise ValueError(f"offsets begin with 0 and ascend, got {self.offsets}")
+        unknown = set(self.labels) - set(LABELS)
+        if unknown:
+            raise ValueError(f"labels {sorted(unknown)} are not known; choose from {LABELS}")
+        return self
+
+    @classmethod
+    def of(cls, io: IoSpec, *, labels: tuple[str, ...] = (), pictures_only: bool = False) -> "WindowSpec":
+        """The window that a model with ``io`` trains on."""
+        horizon = 0 if pictures_only else io.horizon
+        return cls(views=io.views, offsets=(0, *io.foresight_offsets), horizon=horizon, labels=labels)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of every view."""
+        return self.views[0].width, self.views[0].height
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Roles in the order of axis C."""
+        return tuple(view.camera for view in self.views)
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """The numbers of a sample, without its pictures."""
+
+    state: Float[np.ndarray, "S"]
+    """As the contract names them, not normalised."""
+    actions: Float[np.ndarray, "K A"]
+    """Under our own contract absolute; row i is what was commanded ``i + 1`` periods after now (:attr:`IoSpec.horizon`)."""
+    action_mask: Bool[np.ndarray, "K"]
+    """False beyond the end of the episode, where the last action is repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row of an episode with what follows it."""
+
+    frames: UInt8[np.ndarray, "C 1+T H W 3"]
+    """RGB, now first."""
+    frame_mask: Bool[np.ndarray, "C 1+T"]
+    """False where the source has no such camera (zeros) or the episode has ended (its last frame)."""
+    motion: Motion
+    instruction: str
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """``depth`` float32 [C, 1+T, h, w], metres or the teacher's unit, 0 unknown; ``semantic`` uint8 [C, 1+T, h, w], class numbers;
+    ``flow`` float32 [C, T, h, w, 2], where each cell of now has moved to, in fractions of the view's width and height, with
+    ``flow_mask`` bool [C, T, h, w], true where that is known."""
+    dataset: str = ""
+    episode: int = 0
+    row: int = 0
+
+
+class SampleSource(Protocol):
+    """A finite, indexed set of samples; the same index always gives the same sample. Threads and processes may share it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def contract(self) -> DataContract: ...
+
+    @property
+    def window(self) -> WindowSpec: ...
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int) -> Sample:
+        """Sample ``index``. Raises DataError, naming file and reason, where the data are bad."""
+        ...
+
+    def motion(self, index: int) -> Motion:
+        """The same without decoding pictures; for statistics."""
+        ...
