@@ -124,6 +124,25 @@ class RobotState:
     """0..1, product of the speed slider and the controller's own scaling."""
 
 
+@dataclass(frozen=True, slots=True)
+class CommandedState:
+    """What the servo asks of arm and gripper at one instant: the action of a demonstration or rollout."""
+
+    stamp_ns: int
+    """Of the servo tick that commanded this."""
+    joint_positions: Joints
+    """rad, after interpolation and safety filter."""
+    base_from_tcp: Pose
+    """The same as a pose."""
+    gripper_opening: float | None
+    """None before anything was asked of the gripper; never invented."""
+    source: str
+    """Whose chunk is being executed: a policy's or device's name; empty while none is."""
+    chunk_sequence: int
+    """Of the chunk being executed; 0 while none is."""
+    bundle_id: str
+
+
 class ActionSpace(Enum):
     """What the first six numbers of an action mean."""
 

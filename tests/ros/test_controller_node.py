@@ -16,7 +16,7 @@ from ros_probe import Probe
 from mola_core.contracts.clock import NS_PER_MS, SystemClock
 from mola_core.contracts.types import ActionChunk, ActionSpace, RobotState
 from mola_nodes import graph
-from mola_nodes.conversions.motion import message_from_chunk, robot_state_from_message
+from mola_nodes.conversions.motion import commanded_from_message, message_from_chunk, robot_state_from_message
 from mola_nodes.conversions.wire import time_from_ns
 
 StartNode = Callable[..., "Popen[str]"]
@@ -136,6 +136,26 @@ def test_chunks_move_arm_and_gripper(rig: Rig, probe: Probe) -> None:
     probe.wait(lambda: any(report.hops[0].count for report in reports), "a latency report")
     assert reports[-1].hops[0].name == "camera to servo"
     assert {hop.name for report in reports for hop in report.hops} >= {"oldest input to chunk sent"}
+
+
+def test_what_is_commanded_is_published_with_its_source(rig: Rig, probe: Probe) -> None:
+    messages = probe.collect(graph.COMMANDED)
+    rig.resume()
+    goal = rig.state.joint_positions + np.array([0.2, 0.0, 0.0, 0.0, 0.0, 0.1])
+    rig.wait_state(ServoStatus.EXECUTING, while_doing=motion_chunk(rig, goal=goal))
+    probe.wait(lambda: any(message.source == "test" for message in messages), "a command of the test's chunk")
+    rig.wait_state(ServoStatus.HOLDING, while_doing=motion_chunk(rig, goal=goal))
+    last = probe.wait(
+        lambda: (
+            np.abs(commanded_from_message(messages[-1]).joint_positions - goal).max() < 1e-6
+            and commanded_from_message(messages[-1])
+        ),
+        "the command to arrive",
+    )
+    assert last.gripper_opening == pytest.approx(OPENING)
+    probe.wait(lambda: np.abs(rig.state.base_from_tcp - last.base_from_tcp).max() < 2e-3, "the arm to arrive")
+    sequences = [message.sequence for message in messages]
+    assert sequences == sorted(set(sequences))
 
 
 def test_silence_of_the_policy_stops_the_arm_until_resume(rig: Rig, probe: Probe) -> None:

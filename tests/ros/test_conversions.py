@@ -15,6 +15,7 @@ from mola_core.contracts.types import (
     ActionChunk,
     ActionSpace,
     CameraIntrinsics,
+    CommandedState,
     Frame,
     RobotMode,
     RobotState,
@@ -51,6 +52,15 @@ STATE = RobotState(
     safety_mode=SafetyMode.NORMAL,
     speed_scaling=0.5,
 )
+COMMANDED = CommandedState(
+    stamp_ns=NOW_NS,
+    joint_positions=RANDOM.normal(size=6),
+    base_from_tcp=RANDOM.normal(size=6),
+    gripper_opening=0.75,
+    source="scripted",
+    chunk_sequence=2**40,
+    bundle_id="v7",
+)
 FRAME = Frame(
     stamp_ns=NOW_NS,
     stamp_domain=StampDomain.HOST_EPOCH,
@@ -82,6 +92,29 @@ def test_robot_state_survives_the_wire(opening: float | None) -> None:
     message = over_the_wire(motion.message_from_robot_state(state, sequence=4))
     assert message.sequence == 4
     assert_same(motion.robot_state_from_message(message), state)
+
+
+@pytest.mark.parametrize("opening", [0.75, None])
+def test_commanded_state_survives_the_wire(opening: float | None) -> None:
+    commanded = replace(COMMANDED, gripper_opening=opening)
+    message = over_the_wire(motion.message_from_commanded(commanded, sequence=4))
+    assert message.sequence == 4
+    assert_same(motion.commanded_from_message(message), commanded)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"version": 0}, "of version 0"),
+        ({"base_from_tcp": [np.inf] * 6}, "base_from_tcp of a commanded state is not finite"),
+    ],
+)
+def test_bad_commanded_state_is_refused(changes: dict[str, object], said: str) -> None:
+    message = motion.message_from_commanded(COMMANDED, sequence=0)
+    for field, value in changes.items():
+        setattr(message, field, value)
+    with pytest.raises(MessageError, match=said):
+        motion.commanded_from_message(message)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,12 @@ class ControllerNode(MolaNode[SiteParams]):
         self._manager_beat_ns: int | None = None
         self._window = LatencyWindow(now_ns=clock.now_ns())
         publisher = StatePublisher(
-            self, status=self._supervisor.status, gripper=self._gripper, clock=clock, stack=stack
+            self,
+            status=self._supervisor.status,
+            arm=self._site.arm,
+            gripper=self._gripper,
+            clock=clock,
+            stack=stack,
         )
         stack.enter_context(publisher)
         self.open_subscription(graph.HEARTBEAT, self._on_heartbeat, stack)

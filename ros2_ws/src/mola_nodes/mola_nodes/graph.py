@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, TransformStamped
 from mola_interfaces.action import RunPolicy
-from mola_interfaces.msg import ActionChunk, LatencyReport, NodeHeartbeat, RobotState, ServoStatus
+from mola_interfaces.msg import ActionChunk, CommandedState, LatencyReport, NodeHeartbeat, RobotState, ServoStatus
 from mola_interfaces.srv import Resume, Stop
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -62,6 +62,8 @@ class Action:
 
 ACTION_CHUNK = Topic(f"{NAMESPACE}/action_chunk", ActionChunk, STREAM)
 ROBOT_STATE = Topic(f"{NAMESPACE}/robot_state", RobotState, STATE)
+COMMANDED = Topic(f"{NAMESPACE}/commanded", CommandedState, STATE)
+"""What the servo asks of arm and gripper: the action of a recording, at the rate of the robot states."""
 SERVO_STATUS = Topic(f"{NAMESPACE}/servo_status", ServoStatus, STATE)
 LATENCY = Topic(f"{NAMESPACE}/latency", LatencyReport, STATE)
 HEARTBEAT = Topic(f"{NAMESPACE}/heartbeat", NodeHeartbeat, NEWEST)
@@ -160,6 +162,7 @@ def controller_node(roles: Iterable[str]) -> NodeGraph:
         name=CONTROLLER,
         publishes=(
             ROBOT_STATE,
+            COMMANDED,
             SERVO_STATUS,
             LATENCY,
             JOINT_STATES,

@@ -1,4 +1,6 @@
-"""The arm's state on the graph at 62.5 Hz, and the servo's gripper targets to the gripper, from one steady thread."""
+"""The arm's measured and commanded state on the graph at 62.5 Hz, and the servo's gripper targets to the gripper, from one
+steady thread.
+"""
 
 import threading
 from collections.abc import Callable
@@ -9,11 +11,17 @@ from typing import Self
 from std_msgs.msg import Bool, Float64
 
 from mola_core.contracts.clock import NS_PER_S, Clock
+from mola_core.contracts.site import ArmSpec
 from mola_core.control.link_records import ServoStatus
 from mola_drivers.gripper.protocol import Gripper
 from mola_nodes import graph
-from mola_nodes.conversions.motion import joint_state_message, message_from_robot_state, tcp_pose_message
-from mola_nodes.conversions.servo import robot_state_of
+from mola_nodes.conversions.motion import (
+    joint_state_message,
+    message_from_commanded,
+    message_from_robot_state,
+    tcp_pose_message,
+)
+from mola_nodes.conversions.servo import commanded_of, robot_state_of
 from mola_nodes.lifecycle import MolaNode
 from mola_nodes.servo_supervisor import SupervisedStatus
 
@@ -30,14 +38,17 @@ class StatePublisher:
         node: MolaNode,
         *,
         status: Callable[[], SupervisedStatus],
+        arm: ArmSpec,
         gripper: Gripper,
         clock: Clock,
         stack: ExitStack,
     ) -> None:
         self._status = status
+        self._tcp_offset = arm.tcp_offset
         self._gripper = gripper
         self._clock = clock
         self._state = node.open_publisher(graph.ROBOT_STATE, stack)
+        self._commanded = node.open_publisher(graph.COMMANDED, stack)
         self._joints = node.open_publisher(graph.JOINT_STATES, stack)
         self._pose = node.open_publisher(graph.TCP_POSE, stack)
         self._scaling = node.open_publisher(graph.SPEED_SCALING, stack)
@@ -76,6 +87,8 @@ class StatePublisher:
         state = robot_state_of(servo, gripper_opening=self._gripper.state().opening)
         self._sequence += 1
         self._state.publish(message_from_robot_state(state, sequence=self._sequence))
+        commanded = commanded_of(servo, tcp_offset=self._tcp_offset)
+        self._commanded.publish(message_from_commanded(commanded, sequence=self._sequence))
         if self._sequence % STANDARD_EVERY == 0:
             self._joints.publish(joint_state_message(state))
             self._pose.publish(tcp_pose_message(state))

@@ -1,8 +1,9 @@
-"""Action chunks and robot states."""
+"""Action chunks, and the states of the robot as measured and as commanded."""
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from mola_interfaces.msg import ActionChunk as ActionChunkMsg
+from mola_interfaces.msg import CommandedState as CommandedStateMsg
 from mola_interfaces.msg import RobotState as RobotStateMsg
 from sensor_msgs.msg import JointState
 
@@ -13,6 +14,7 @@ from mola_core.contracts.types import (
     NUM_JOINTS,
     ActionChunk,
     ActionSpace,
+    CommandedState,
     RobotMode,
     RobotState,
     SafetyMode,
@@ -120,13 +122,7 @@ def robot_state_from_message(message: RobotStateMsg) -> RobotState:
         MessageError: another version, a vector that is not finite, or a mode that UR does not have.
     """
     check_version(message)
-    vectors = {
-        name: np.array(getattr(message, name), dtype=np.float64)
-        for name in ("joint_positions", "joint_velocities", "base_from_tcp")
-    }
-    for name, vector in vectors.items():
-        if not np.isfinite(vector).all():
-            raise MessageError(f"{name} of a robot state is not finite: {vector.tolist()}")
+    vectors = _finite_vectors(message, "joint_positions", "joint_velocities", "base_from_tcp", what="a robot state")
     try:
         robot_mode, safety_mode = RobotMode(message.robot_mode), SafetyMode(message.safety_mode)
     except ValueError as error:
@@ -139,6 +135,52 @@ def robot_state_from_message(message: RobotStateMsg) -> RobotState:
         speed_scaling=message.speed_scaling,
         **vectors,
     )
+
+
+def message_from_commanded(commanded: CommandedState, *, sequence: int) -> CommandedStateMsg:
+    """Commanded state for the wire.
+
+    Raises:
+        MessageError: a vector does not hold six numbers.
+    """
+    opening = commanded.gripper_opening
+    return CommandedStateMsg(
+        version=CommandedStateMsg.VERSION,
+        stamp=time_from_ns(commanded.stamp_ns),
+        sequence=sequence,
+        joint_positions=vector_to_wire(name="joint_positions", values=commanded.joint_positions, length=NUM_JOINTS),
+        base_from_tcp=vector_to_wire(name="base_from_tcp", values=commanded.base_from_tcp, length=6),
+        has_gripper_opening=opening is not None,
+        gripper_opening=0.0 if opening is None else float(opening),
+        source=commanded.source,
+        chunk_sequence=commanded.chunk_sequence,
+        bundle_id=commanded.bundle_id,
+    )
+
+
+def commanded_from_message(message: CommandedStateMsg) -> CommandedState:
+    """State as commanded.
+
+    Raises:
+        MessageError: another version, or a vector that is not finite.
+    """
+    check_version(message)
+    return CommandedState(
+        stamp_ns=ns_from_time(message.stamp),
+        gripper_opening=message.gripper_opening if message.has_gripper_opening else None,
+        source=message.source,
+        chunk_sequence=message.chunk_sequence,
+        bundle_id=message.bundle_id,
+        **_finite_vectors(message, "joint_positions", "base_from_tcp", what="a commanded state"),
+    )
+
+
+def _finite_vectors(message: RobotStateMsg | CommandedStateMsg, *names: str, what: str) -> dict[str, np.ndarray]:
+    vectors = {name: np.array(getattr(message, name), dtype=np.float64) for name in names}
+    for name, vector in vectors.items():
+        if not np.isfinite(vector).all():
+            raise MessageError(f"{name} of {what} is not finite: {vector.tolist()}")
+    return vectors
 
 
 def joint_state_message(state: RobotState) -> JointState:

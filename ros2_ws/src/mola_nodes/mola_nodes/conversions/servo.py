@@ -1,5 +1,6 @@
 """What the servo process says of itself, for the graph."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -7,7 +8,9 @@ from mola_interfaces.msg import LatencyHop
 from mola_interfaces.msg import ServoStatus as ServoStatusMsg
 
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S
-from mola_core.contracts.types import RobotMode, RobotState, SafetyMode
+from mola_core.contracts.geometry import pose_from_transform
+from mola_core.contracts.types import CommandedState, RobotMode, RobotState, SafetyMode
+from mola_core.control.kinematics import forward_kinematics
 from mola_core.control.link_records import ServoStatus
 from mola_core.control.servo_types import Rung, ServoState
 from mola_nodes.conversions.wire import time_from_ns
@@ -83,6 +86,20 @@ def robot_state_of(status: ServoStatus, *, gripper_opening: float | None) -> Rob
         robot_mode=RobotMode(status.robot_mode),
         safety_mode=SafetyMode(status.safety_mode),
         speed_scaling=status.speed_scaling,
+    )
+
+
+def commanded_of(status: ServoStatus, *, tcp_offset: Sequence[float]) -> CommandedState:
+    """What the servo process last asked of arm and gripper; ``tcp_offset`` (flange to TCP) makes a pose of the joints."""
+    base_from_tcp = pose_from_transform(forward_kinematics(status.commanded_positions, tcp_offset))
+    return CommandedState(
+        stamp_ns=status.stamp_ns,
+        joint_positions=status.commanded_positions,
+        base_from_tcp=base_from_tcp,
+        gripper_opening=status.gripper_target,
+        source=status.source,
+        chunk_sequence=max(status.sequence, 0),
+        bundle_id=status.bundle_id,
     )
 
 
