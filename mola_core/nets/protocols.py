@@ -37,8 +37,8 @@ class Denoised:
 class VideoBackbone(Protocol):
     """A video diffusion model: frames to latents and back, and one denoising pass.
 
-    Noise is added as ``noisy = clean + sigma * noise`` (variance exploding, as in EDM and SVD); whatever scaling the network itself needs
-    it does inside. Each camera is a batch item of its own.
+    Noise is added as ``noisy = clean + sigma * noise`` (variance exploding, as in EDM and SVD); whatever scaling the
+    network itself needs it does inside. Each camera is a batch item of its own.
     """
 
     num_frames: int
@@ -79,7 +79,10 @@ class LatentActions:
 
 
 class InverseDynamicsModel(Protocol):
-    """(tokens now, tokens in the future) → latent actions. Where the tokens come from (pixels or projected features) it does not know."""
+    """(tokens now, tokens in the future) → latent actions.
+
+    Where the tokens come from, pixels or projected features, it does not know.
+    """
 
     num_queries: int
 
@@ -104,8 +107,6 @@ class ActionHead(Protocol):
 
     def loss(self, actions: Float[Tensor, "B K A"], *, condition: HeadCondition) -> Float[Tensor, ""]: ...
 
-    def sample(
-        self, condition: HeadCondition, *, noise: Float[Tensor, "B K A"], steps: int
-    ) -> Float[Tensor, "B K A"]:
+    def sample(self, condition: HeadCondition, *, noise: Float[Tensor, "B K A"], steps: int) -> Float[Tensor, "B K A"]:
         """Deterministic given ``noise``; the loop over ``steps`` is unrolled on export."""
         ...
