@@ -22,6 +22,8 @@ class Instruction:
 
     tokens: Float[Tensor, "B L D"]
     mask: Bool[Tensor, "B L"]
+    pooled: Float[Tensor, "B P"]
+    """The sentence as one vector."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,15 @@ class VideoBackbone(Protocol):
     """
 
     num_frames: int
-    """T."""
+    """T; frame 0 is the present."""
     latent_shape: tuple[int, int, int]
     """c, h, w."""
     feature_shape: tuple[int, int, int]
     """F and the grid of the tapped features."""
     sigma_max: float
     """Where one-step imagination starts."""
+    sigma_data: float
+    """Standard deviation of the latents."""
 
     def encode(self, frames: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B T c h w"]: ...
 
@@ -59,12 +63,15 @@ class VideoBackbone(Protocol):
         noisy: Float[Tensor, "B T c h w"],
         *,
         sigma: Float[Tensor, "B"],
-        image: Float[Tensor, "B 3 H W"],
+        present: Float[Tensor, "B c h w"],
         camera: Int[Tensor, "B"],
         instruction: Instruction,
         features_only: bool = False,
     ) -> Denoised:
-        """One pass, conditioned on the current ``image`` of camera number ``camera`` and on the instruction."""
+        """One pass, conditioned on the current picture of camera number ``camera`` and on the instruction.
+
+        ``present`` is what ``encode`` gives of that picture; the instruction has been repeated for every camera.
+        """
         ...
 
 
@@ -105,7 +112,11 @@ class HeadCondition:
 class ActionHead(Protocol):
     """A distribution over action chunks. Actions are normalised to about [-1, 1]."""
 
-    def loss(self, actions: Float[Tensor, "B K A"], *, condition: HeadCondition) -> Float[Tensor, ""]: ...
+    def loss(
+        self, actions: Float[Tensor, "B K A"], *, mask: Bool[Tensor, "B K"], condition: HeadCondition
+    ) -> Float[Tensor, ""]:
+        """Mean over the rows that ``mask`` marks as real (a chunk may reach past the end of its episode)."""
+        ...
 
     def sample(self, condition: HeadCondition, *, noise: Float[Tensor, "B K A"], steps: int) -> Float[Tensor, "B K A"]:
         """Deterministic given ``noise``; the loop over ``steps`` is unrolled on export."""

@@ -1,0 +1,324 @@
+"""Frozen descriptions of every network: what a recipe chooses, a checkpoint carries and ``build_mola`` builds.
+
+An ablation is another configuration, never a flag read inside a network: no mixture, other members of it, another head, another
+source of visual tokens. Letters of shapes as in :mod:`mola_core.nets.protocols`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Control = Literal["imagined", "same", "noisy"]
+"""What stands for the future at test time: the imagination, the present again, or the present with noise (paper, table 14)."""
+
+
+class NetConfig(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# --- language ---------------------------------------------------------------------------------------------------------
+
+
+class LanguageConfig(NetConfig):
+    """A frozen sentence encoder; see :mod:`mola_core.nets.language`."""
+
+    encoder: Literal["minilm", "clip"] = "minilm"
+    length: int = 20
+    """L; longer instructions are cut."""
+    token_width: int = 384
+    pooled_width: int = 384
+
+
+# --- imagination ------------------------------------------------------------------------------------------------------
+
+
+class AutoencoderConfig(NetConfig):
+    """A small convolutional autoencoder; every channel of its latents has zero mean and unit variance."""
+
+    widths: tuple[int, ...] = (32, 64, 96)
+    """One level each; each halves the picture: the latent grid is the picture over 2 ** len(widths)."""
+    latent_channels: int = 8
+    latent_noise: float = Field(default=0.05, ge=0)
+    """Standard deviation of noise added to latents in training, so that the decoder bears imagined ones."""
+
+
+class SmallVideoConfig(NetConfig):
+    """A small spatio-temporal UNet over the latents of :class:`AutoencoderConfig`."""
+
+    kind: Literal["small"] = "small"
+    height: int = 96
+    width: int = 96
+    num_frames: int = 6
+    """T; frame 0 is the present."""
+    num_cameras: int = 2
+    token_width: int = 384
+    autoencoder: AutoencoderConfig = AutoencoderConfig()
+    widths: tuple[int, ...] = (64, 96, 128)
+    """One level each; each after the first halves the grid."""
+    blocks: int = Field(default=1, ge=1)
+    """Residual blocks a level on the way down; one more on the way up."""
+    head_width: int = 32
+    attention_levels: tuple[int, ...] = (1, 2)
+    """Levels with spatial, language and temporal attention."""
+    tap_levels: tuple[int, ...] = (2, 1)
+    """Levels of the way up whose outputs are joined at the grid of the last one named; what comes after is not run for features."""
+    sigma_max: float = 80.0
+
+
+class SvdConfig(NetConfig):
+    """Stable Video Diffusion, image to video (Blattmann et al. 2023), with the instruction in place of the image embedding."""
+
+    kind: Literal["svd"] = "svd"
+    height: int = 256
+    width: int = 256
+    num_frames: int = 16
+    token_width: int = 512
+    """The tokens are joined with themselves to the UNet's 1024."""
+    widths: tuple[int, ...] = (320, 640, 1280, 1280)
+    heads: tuple[int, ...] = (5, 10, 20, 20)
+    layers: int = 2
+    vae_widths: tuple[int, ...] = (128, 256, 512, 512)
+    norm_groups: int = 32
+    fps: int = 4
+    motion_bucket: int = 127
+    sigma_max: float = 700.0
+
+
+class WanConfig(NetConfig):
+    """Wan2.2 5B (paper, table 12); features are the tokens after transformer block ``tap_layer``."""
+
+    kind: Literal["wan"] = "wan"
+    height: int = 256
+    width: int = 256
+    num_frames: int = 17
+    """4 n + 1: the autoencoder packs four frames after the first into one latent."""
+    token_width: int = 4096
+    heads: int = 24
+    head_width: int = 128
+    ffn_width: int = 14336
+    layers: int = 30
+    tap_layer: int = 15
+    latent_channels: int = 48
+    spatial_stride: int = 16
+    temporal_stride: int = 4
+
+
+BackboneConfig = Annotated[SmallVideoConfig | SvdConfig | WanConfig, Field(discriminator="kind")]
+
+
+# --- visual tokens of the head ----------------------------------------------------------------------------------------
+
+
+class VideoFormerConfig(NetConfig):
+    """A resampler of imagined features: ``queries_per_frame`` tokens for each frame, all cameras together (VPP)."""
+
+    kind: Literal["video_former"] = "video_former"
+    width: int = 384
+    depth: int = 6
+    heads: int = 8
+    head_width: int = 64
+    queries_per_frame: int = 14
+    positions: bool = False
+    """Learned positions of grid cells and cameras, which the release does not have."""
+
+
+class ImageEncoderConfig(NetConfig):
+    """The policy's own convolutional encoder of the current pictures: Diffusion Policy, an outside baseline without imagination."""
+
+    kind: Literal["image_encoder"] = "image_encoder"
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    width: int = 384
+    """Of a token; one token a grid cell and camera."""
+
+
+VisualConfig = Annotated[VideoFormerConfig | ImageEncoderConfig, Field(discriminator="kind")]
+
+
+# --- inverse dynamics -------------------------------------------------------------------------------------------------
+
+
+class FeatureTokensConfig(NetConfig):
+    """Tokens from the video network's features (release): MLP F → width → width and an embedding of now and future."""
+
+    kind: Literal["features"] = "features"
+    cameras: tuple[int, ...] = (0,)
+    width: int = 1024
+    now_frame: int = 0
+    future_frame: int = 5
+
+
+class PixelTokensConfig(NetConfig):
+    """Tokens of a ViT over the current and the decoded imagined picture (paper)."""
+
+    kind: Literal["pixels"] = "pixels"
+    cameras: tuple[int, ...] = (0,)
+    width: int = 192
+    patch: int = 8
+    depth: int = 4
+    heads: int = 3
+    future_frame: int = 5
+    weights: Literal["none", "mae-large"] = "none"
+    """``mae-large``: the frozen ViT-L of the release (width 1024, patch 16, depth 24, 16 heads), loaded by the user."""
+
+
+TokensConfig = Annotated[FeatureTokensConfig | PixelTokensConfig, Field(discriminator="kind")]
+
+
+class CodebookConfig(NetConfig):
+    size: int = 128
+    width: int = 32
+    beta: float = 0.25
+    """Weight of the codebook's own term beside the commitment term, as the release has it."""
+    usage_decay: float = Field(default=0.99, gt=0, lt=1)
+    dead_below: float = Field(default=0.03, ge=0)
+    """A code used less than this fraction of an even share is put onto a vector of the present batch."""
+
+
+class IdmConfig(NetConfig):
+    """Spatiotemporal transformer with latent-action queries, codebook, and projections around it."""
+
+    num_queries: int = 8
+    layers: int = 4
+    width: int = 768
+    heads: int = 12
+    mlp_width: int = 3072
+    codebook: CodebookConfig = CodebookConfig()
+
+
+class ModalityConfig(NetConfig):
+    """A picture an inverse dynamics model learns to predict beside the RGB one."""
+
+    loss: Literal["classes", "l1", "l2"]
+    channels: int = Field(ge=1)
+    """Classes for ``classes`` (labels are integers), numbers a pixel otherwise."""
+
+
+class DecodersConfig(NetConfig):
+    """ViT decoders for pretraining: (latent actions, tokens now) → the future picture."""
+
+    width: int = 384
+    depth: int = 4
+    heads: int = 6
+    patch: int = 16
+    modalities: dict[str, ModalityConfig] = {
+        "semantic": ModalityConfig(loss="classes", channels=16),
+        "depth": ModalityConfig(loss="l1", channels=1),
+        "flow": ModalityConfig(loss="l1", channels=2),
+    }
+
+
+class MemberConfig(NetConfig):
+    """One member of the mixture: what it learns to predict beside the RGB picture; nothing for an RGB-only one."""
+
+    name: str
+    targets: tuple[str, ...]
+    bottleneck: Literal["codebook", "none"] = "codebook"
+    """``none``: the modality's own features go to the head without inverse dynamics (direct input, paper, table 13)."""
+
+
+SEMANTIC = MemberConfig(name="semantic", targets=("semantic",))
+DEPTH = MemberConfig(name="depth", targets=("depth",))
+FLOW = MemberConfig(name="flow", targets=("flow",))
+
+
+class MixtureConfig(NetConfig):
+    members: tuple[MemberConfig, ...] = (SEMANTIC, DEPTH, FLOW)
+    tokens: TokensConfig = FeatureTokensConfig()
+    idm: IdmConfig = IdmConfig()
+    decoders: DecodersConfig = DecodersConfig()
+
+    @model_validator(mode="after")
+    def _targets_have_decoders(self) -> "MixtureConfig":
+        unknown = {target for member in self.members for target in member.targets} - set(self.decoders.modalities)
+        if unknown:
+            raise ValueError(f"no decoder for {sorted(unknown)}; decoders has {sorted(self.decoders.modalities)}")
+        if not self.members or len({member.name for member in self.members}) != len(self.members):
+            raise ValueError("a mixture needs members with names of their own; leave the mixture out for none")
+        return self
+
+
+# --- action heads -----------------------------------------------------------------------------------------------------
+
+
+class DitConfig(NetConfig):
+    """The diffusion transformer under the flow and EDM heads: an encoder of the condition, a decoder of action rows."""
+
+    width: int = 384
+    heads: int = 8
+    encoder_layers: int = 4
+    decoder_layers: int = 4
+    attention_dropout: float = 0.3
+    residual_dropout: float = 0.1
+    mlp_dropout: float = 0.05
+    causal: bool = True
+    """Rows of actions see only earlier rows."""
+    words: bool = True
+    """The instruction's tokens beside the pooled sentence."""
+    state_dropout: float = 0.0
+    """How often training hides the state, against learning to copy it."""
+
+
+class FlowHeadConfig(NetConfig):
+    """Flow matching (paper): noise at flow time 0, data at 1, Euler steps."""
+
+    kind: Literal["flow"] = "flow"
+    dit: DitConfig = DitConfig()
+    steps: int = 10
+    late_bias: float = 1.0
+    """Flow times in training are 1 − u ** late_bias … larger looks more at noisy ones; 1 is uniform."""
+    max_prefix: int = Field(default=0, ge=0)
+    """Rows already committed that training may show clean, so that ``sample`` can continue them."""
+
+
+class EdmHeadConfig(NetConfig):
+    """The same network as an EDM denoiser with DDIM steps (release)."""
+
+    kind: Literal["edm"] = "edm"
+    dit: DitConfig = DitConfig()
+    steps: int = 10
+    sigma_data: float = 0.5
+    sigma_min: float = 0.001
+    sigma_max: float = 80.0
+
+
+class ArHeadConfig(NetConfig):
+    """An autoregressive transformer over discretised actions (paper, table 11)."""
+
+    kind: Literal["ar"] = "ar"
+    dit: DitConfig = DitConfig()
+    bins: int = 256
+    span: float = 1.5
+    """Bins cover −span … span of normalised action."""
+
+
+HeadConfig = Annotated[FlowHeadConfig | EdmHeadConfig | ArHeadConfig, Field(discriminator="kind")]
+
+
+# --- all together -----------------------------------------------------------------------------------------------------
+
+
+class MolaConfig(NetConfig):
+    num_cameras: int = 2
+    horizon: int = 10
+    """K."""
+    action_size: int = 7
+    """A."""
+    state_size: int = 13
+    """S; 0 for a policy without proprioception."""
+    language: LanguageConfig = LanguageConfig()
+    backbone: BackboneConfig | None
+    """None only with an image encoder of the policy's own."""
+    visual: VisualConfig = VideoFormerConfig()
+    mixture: MixtureConfig | None = MixtureConfig()
+    """None: features straight to the head (VPP-like)."""
+    head: HeadConfig = FlowHeadConfig()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "MolaConfig":
+        if self.backbone is None and (self.mixture is not None or self.visual.kind == "video_former"):
+            raise ValueError("without a backbone there is no mixture and the visual tokens need an image_encoder")
+        if self.backbone is not None and self.backbone.token_width != self.language.token_width:
+            raise ValueError(
+                f"the backbone reads tokens of {self.backbone.token_width}, language gives {self.language.token_width}"
+            )
+        return self
