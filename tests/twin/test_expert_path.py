@@ -13,7 +13,6 @@ from mola_twin.cell import layout
 from mola_twin.expert.clearance import Obstacle, wrap_quarter
 from mola_twin.expert.expert import HORIZON, PERIOD_NS, make_expert
 from mola_twin.expert.noise import RecoveryNoise
-from mola_twin.expert.statistics import wilson_interval
 from mola_twin.expert.tool_path import MAX_ACCELERATION, ToolPath, ToolPose, resting
 from mola_twin.lockstep import LockstepRig
 from mola_twin.tasks.instructions import TASKS
@@ -116,13 +115,6 @@ def test_noise_is_seeded_and_changes_the_path(site: Site) -> None:
     noisy = [targets(RecoveryNoise(detour_probability=1.0, aim_m=0.02, seed=4)) for _ in range(2)]
     assert np.array_equal(noisy[0], noisy[1])
     assert not np.allclose(noisy[0], targets(None))
-
-
-def test_wilson_interval_of_known_values() -> None:
-    low, high = wilson_interval(95, 100)
-    assert (low, high) == (pytest.approx(0.8882, abs=1e-4), pytest.approx(0.9785, abs=1e-4))
-    assert wilson_interval(0, 0) == (0.0, 1.0)
-    assert wilson_interval(100, 100)[1] == 1.0
 
 
 def test_obstacles_stand_where_the_layout_says() -> None:

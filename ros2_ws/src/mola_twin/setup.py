@@ -19,5 +19,6 @@ setup(
         "console_scripts": [],
         "mola.commands": ["twin = mola_twin.command:register"],
         "mola.doctor": [],
+        "mola.rigs": ["twin = mola_twin.evaluation_rig:open_rig"],
     },
 )

@@ -125,10 +125,11 @@ class LockstepRig:
         frames = {}
         if render:
             self._sequence += 1
-            frames = {name: self._frame(name, width=width, height=height, depth=depth) for name in self.site.cameras}
+            frames = {name: self.frame(name, width=width, height=height, depth=depth) for name in self.site.cameras}
         return RigObservation(state=self.state(), frames=frames, truth=self.truth())
 
-    def _frame(self, name: str, *, width: int, height: int, depth: bool) -> Frame:
+    def frame(self, name: str, *, width: int, height: int, depth: bool = False) -> Frame:
+        """What the camera called ``name`` sees now; see :meth:`observe`."""
         stream = self.site.cameras[name]
         full = optics.intrinsics(model=stream.model, width=stream.width, height=stream.height)
         view = optics.centre_crop(full, width=width, height=height)

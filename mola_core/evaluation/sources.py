@@ -1,0 +1,127 @@
+"""Who decides what the arm does in a rollout: a policy, the rig's own scripted one, or nobody."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mola_core.contracts.clock import NS_PER_S
+from mola_core.contracts.errors import MolaError
+from mola_core.contracts.rig import EpisodeStart, LockstepRig, RigView
+from mola_core.contracts.types import ActionChunk, ActionSpace
+from mola_core.runtime.observation import state_row, views_of
+from mola_core.runtime.policy import Policy, PolicyAnswer, PolicyObservation
+
+SCRIPTED_PERIOD_NS = NS_PER_S // 10
+"""How often the scripted policy is asked."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A chunk to execute and, where a policy made it, its own answer."""
+
+    chunk: ActionChunk
+    answer: PolicyAnswer | None = None
+
+
+class ChunkSource(Protocol):
+    """Asked again whenever ``execute_ns`` of its last chunk has passed."""
+
+    execute_ns: int
+    wants_views: bool
+
+    def begin(self, start: EpisodeStart) -> None:
+        """An episode begins."""
+        ...
+
+    def decide(self, rig: LockstepRig, view: RigView | None) -> Decision | None:
+        """What to do from now on; None keeps the arm where it is."""
+        ...
+
+
+class ScriptedSource:
+    """The rig's own scripted policy, which knows the truth: what an evaluation can reach at most."""
+
+    execute_ns = SCRIPTED_PERIOD_NS
+    wants_views = False
+
+    def begin(self, start: EpisodeStart) -> None:
+        """It remembers nothing beyond the rig."""
+
+    def decide(self, rig: LockstepRig, view: RigView | None) -> Decision:
+        return Decision(rig.scripted_chunk())
+
+
+class HoldingSource:
+    """Never moves: what chance and gravity alone achieve."""
+
+    execute_ns = SCRIPTED_PERIOD_NS
+    wants_views = False
+
+    def begin(self, start: EpisodeStart) -> None:
+        """Nothing to remember."""
+
+    def decide(self, rig: LockstepRig, view: RigView | None) -> None:
+        return None
+
+
+class PolicySource:
+    """A policy, asked with what the cameras show; receding horizon by the ``execute_steps`` of its IoSpec."""
+
+    wants_views = True
+
+    def __init__(self, policy: Policy, *, execute_steps: int | None = None, instruction: str | None = None) -> None:
+        """``execute_steps`` and ``instruction`` replace the policy's and the episode's own, for controls and ablations.
+
+        Raises:
+            EvaluationError: more steps than the horizon has rows.
+        """
+        io = policy.io_spec
+        self._steps = execute_steps or io.execute_steps
+        if self._steps > io.horizon:
+            raise EvaluationError(f"--execute-steps {self._steps} exceeds the policy's horizon of {io.horizon} rows")
+        self.policy = policy
+        self.execute_ns = self._steps * io.contract.period_ns
+        self._other_instruction = instruction
+        self._instruction = ""
+        self._seed = 0
+        self._asked = 0
+
+    def begin(self, start: EpisodeStart) -> None:
+        self._instruction = start.instruction if self._other_instruction is None else self._other_instruction
+        self._seed, self._asked = start.seed, 0
+        self.policy.reset(instruction=self._instruction)
+
+    def decide(self, rig: LockstepRig, view: RigView | None) -> Decision:
+        assert view is not None  # noqa: S101  # wants_views
+        observation = PolicyObservation(
+            stamp_ns=view.stamp_ns,
+            views=views_of(view.frames, io=self.policy.io_spec),
+            state=state_row(view.state),
+            instruction=self._instruction,
+        )
+        # the noise is part of the start: the same seed gives the same episode
+        answer = self.policy.act(observation, noise_seed=(self._seed << 16) + self._asked)
+        self._asked += 1
+        return Decision(self._chunk(answer), answer)
+
+    def _chunk(self, answer: PolicyAnswer) -> ActionChunk:
+        period_ns = self.policy.io_spec.contract.period_ns
+        return ActionChunk(
+            sequence=self._asked,
+            source="policy",
+            bundle_id=self.policy.bundle_id,
+            stamp_ns=answer.stamp_ns,
+            alive_stamp_ns=answer.stamp_ns,
+            start_ns=answer.stamp_ns + period_ns,
+            period_ns=period_ns,
+            space=ActionSpace.TCP,
+            targets=answer.targets,
+            gripper_openings=answer.openings,
+            execute_steps=self._steps,
+            final=False,
+        )
+
+
+class EvaluationError(MolaError):
+    """An evaluation that cannot mean what was asked."""
+
+    exit_code = 2
