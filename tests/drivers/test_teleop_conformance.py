@@ -5,8 +5,9 @@ import pytest
 
 from mola_core.contracts.clock import NS_PER_S
 from mola_core.contracts.errors import TeleopError
+from mola_core.contracts.teleop import LeaderJoints, Twist, TwistFrame
 from mola_drivers.teleop.factory import ScriptedTeleopSpec, make_teleop
-from mola_drivers.teleop.protocol import LeaderJoints, TeleopDevice, Twist, TwistFrame
+from mola_drivers.teleop.protocol import TeleopDevice
 from mola_drivers.teleop.scripted import ScriptedStep, ScriptedTeleop
 
 FORWARD = (0.1, 0.0, 0.0, 0.0, 0.0, 0.0)

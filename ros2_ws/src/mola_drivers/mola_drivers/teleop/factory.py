@@ -5,7 +5,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from mola_drivers.teleop.protocol import TeleopDevice, Twist, TwistFrame
+from mola_core.contracts.teleop import Twist, TwistFrame
+from mola_drivers.teleop.protocol import TeleopDevice
 from mola_drivers.teleop.scripted import ScriptedStep, ScriptedTeleop
 
 Vector6 = tuple[float, float, float, float, float, float]

@@ -9,7 +9,7 @@ import numpy as np
 
 from mola_core.contracts.clock import NS_PER_S
 from mola_core.contracts.errors import TeleopError
-from mola_drivers.teleop.protocol import LeaderJoints, TeleopCommand, Twist, TwistFrame
+from mola_core.contracts.teleop import LeaderJoints, TeleopCommand, Twist, TwistFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class ScriptedTeleop:
 
     After the last step it stays alive, with the deadman released.
     """
+
+    name = "scripted"
 
     def __init__(self, steps: Sequence[ScriptedStep]) -> None:
         """Raises ValueError for a step that takes no time."""
