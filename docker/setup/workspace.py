@@ -19,7 +19,6 @@ def sources_digest(layout: Layout) -> str:
     """Of everything that the build depends on."""
     contents = sorted(_build_inputs(layout.repository / "ros2_ws" / "src"))
     launch = sorted((layout.repository / "launch").rglob("*"))
-    contents += [path for path in launch if path.name in _BUILD_FILES]
     names = [str(path) for path in launch if path.is_file() and "__pycache__" not in path.parts]
     return digest(*contents, *names, *sorted(HERE.glob("*.cmake")), HERE / "workspace.py", HERE / "mola_venv.py")
 
