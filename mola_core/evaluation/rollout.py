@@ -1,7 +1,7 @@
 """One seeded episode of a policy on a lockstep rig, and what came of it.
 
-Time is the rig's: while a policy "computes", the arm goes on with the plan it has, for exactly as long as is said. A plan is sent again
-with a fresh sign of life, as the policy node does.
+Time is the rig's: while a policy "computes", the arm goes on with the plan it has, for exactly as long as is said. A plan is sent
+again with a fresh sign of life, as the policy node does.
 """
 
 import time
@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.errors import ChunkRejectedError
-from mola_core.contracts.rig import LockstepRig, RigView
+from mola_core.contracts.rig import LockstepRig
 from mola_core.contracts.types import ActionChunk
-from mola_core.evaluation.sources import ChunkSource, Decision, EvaluationError
+from mola_core.evaluation.errors import EvaluationError
+from mola_core.evaluation.sources import ChunkSource, Decision
 
 SLICE_NS = 50 * NS_PER_MS
 """The plan is confirmed, and the verdict asked for, this often."""
@@ -58,18 +59,22 @@ class Rollout:
     """Mean wall time of one decision, views included."""
 
 
+Watcher = Callable[[LockstepRig, Decision | None], None]
+"""Called before every slice of time with the newest decision."""
+
+
 @dataclass
 class _Run:
     """What changes during an episode."""
 
+    limit_s: float
+    watch: Watcher | None
+    decision: Decision | None = None
     current: ActionChunk | None = None
     sequence: int = 0
     chunks: int = 0
     rejections: list[str] = field(default_factory=list)
     deciding_s: float = 0.0
-
-
-Watcher = Callable[[RigView | None, Decision | None], None]
 
 
 def roll_out(
@@ -80,7 +85,7 @@ def roll_out(
     settings: RolloutSettings,
     watch: Watcher | None = None,
 ) -> Rollout:
-    """From reset to success, a stopped arm or the time limit; ``watch`` sees every decision (for films).
+    """From reset to success, a stopped arm or the time limit; ``watch`` looks on (for films).
 
     Raises:
         EvaluationError: the settings ask the rig to follow plans older than it accepts.
@@ -89,16 +94,14 @@ def roll_out(
     check_ages(rig, source, settings=settings)
     start = rig.reset(task=episode.task, seed=episode.seed, variant=episode.variant)
     source.begin(start)
-    limit_s = settings.time_limit_s or start.time_limit_s
-    run = _Run()
+    run = _Run(limit_s=settings.time_limit_s or start.time_limit_s, watch=watch)
     ending = None
     while ending is None:
-        decision = _decide(rig, source, run=run, watch=watch)
-        ending = _pass(rig, run, duration_ns=settings.delay_ns, limit_s=limit_s)
-        if ending is not None:
-            break
-        _take(rig, run, decision)
-        ending = _pass(rig, run, duration_ns=max(source.execute_ns - settings.delay_ns, SLICE_NS), limit_s=limit_s)
+        run.decision = _decide(rig, source, run=run)
+        ending = _pass(rig, run, duration_ns=settings.delay_ns)
+        if ending is None:
+            _take(rig, run)
+            ending = _pass(rig, run, duration_ns=max(source.execute_ns - settings.delay_ns, SLICE_NS))
     if run.rejections and ending != "done":
         ending = f"{ending}; {len(run.rejections)} chunks refused, the first: {run.rejections[0]}"
     return Rollout(
@@ -126,19 +129,18 @@ def check_ages(rig: LockstepRig, source: ChunkSource, *, settings: RolloutSettin
         )
 
 
-def _decide(rig: LockstepRig, source: ChunkSource, *, run: _Run, watch: Watcher | None) -> Decision | None:
+def _decide(rig: LockstepRig, source: ChunkSource, *, run: _Run) -> Decision | None:
     begin = time.perf_counter()
-    view = rig.observe() if source.wants_views or watch is not None else None
+    view = rig.observe() if source.wants_views else None
     decision = source.decide(rig, view)
     run.deciding_s += time.perf_counter() - begin
     run.chunks += decision is not None
-    if watch is not None:
-        watch(view, decision)
     return decision
 
 
-def _take(rig: LockstepRig, run: _Run, decision: Decision | None) -> None:
+def _take(rig: LockstepRig, run: _Run) -> None:
     """Replace the plan in force, unless the door refuses the new one."""
+    decision = run.decision
     if decision is None:
         return
     try:
@@ -149,11 +151,13 @@ def _take(rig: LockstepRig, run: _Run, decision: Decision | None) -> None:
         run.current = decision.chunk
 
 
-def _pass(rig: LockstepRig, run: _Run, *, duration_ns: int, limit_s: float) -> str | None:
+def _pass(rig: LockstepRig, run: _Run, *, duration_ns: int) -> str | None:
     """Let time pass under the plan in force; why the episode ended, or None."""
     left_ns = duration_ns
     while left_ns > 0:
         slice_ns = min(left_ns, SLICE_NS)
+        if run.watch is not None:
+            run.watch(rig, run.decision)
         try:
             _send(rig, run, run.current, duration_ns=slice_ns)
         except ChunkRejectedError as error:  # too old to be confirmed: the arm brakes as stale
@@ -166,8 +170,8 @@ def _pass(rig: LockstepRig, run: _Run, *, duration_ns: int, limit_s: float) -> s
         verdict = rig.verdict()
         if verdict.done:
             return "done"
-        if rig.elapsed_s() >= limit_s:
-            return f"time limit of {limit_s:g} s: {verdict.reason}"
+        if rig.elapsed_s() >= run.limit_s:
+            return f"time limit of {run.limit_s:g} s: {verdict.reason}"
     return None
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mola_core.contracts.clock import NS_PER_S
-from mola_core.contracts.errors import MolaError
 from mola_core.contracts.rig import EpisodeStart, LockstepRig, RigView
 from mola_core.contracts.types import ActionChunk, ActionSpace
+from mola_core.evaluation.errors import EvaluationError
 from mola_core.runtime.observation import state_row, views_of
 from mola_core.runtime.policy import Policy, PolicyAnswer, PolicyObservation
 
@@ -28,11 +28,11 @@ class ChunkSource(Protocol):
     execute_ns: int
     wants_views: bool
 
-    def begin(self, start: EpisodeStart) -> None:
+    def begin(self, start: EpisodeStart, /) -> None:
         """An episode begins."""
         ...
 
-    def decide(self, rig: LockstepRig, view: RigView | None) -> Decision | None:
+    def decide(self, rig: LockstepRig, view: RigView | None, /) -> Decision | None:
         """What to do from now on; None keeps the arm where it is."""
         ...
 
@@ -43,10 +43,10 @@ class ScriptedSource:
     execute_ns = SCRIPTED_PERIOD_NS
     wants_views = False
 
-    def begin(self, start: EpisodeStart) -> None:
+    def begin(self, _start: EpisodeStart, /) -> None:
         """It remembers nothing beyond the rig."""
 
-    def decide(self, rig: LockstepRig, view: RigView | None) -> Decision:
+    def decide(self, rig: LockstepRig, _view: RigView | None, /) -> Decision:
         return Decision(rig.scripted_chunk())
 
 
@@ -56,10 +56,10 @@ class HoldingSource:
     execute_ns = SCRIPTED_PERIOD_NS
     wants_views = False
 
-    def begin(self, start: EpisodeStart) -> None:
+    def begin(self, _start: EpisodeStart, /) -> None:
         """Nothing to remember."""
 
-    def decide(self, rig: LockstepRig, view: RigView | None) -> None:
+    def decide(self, _rig: LockstepRig, _view: RigView | None, /) -> None:
         return None
 
 
@@ -68,8 +68,8 @@ class PolicySource:
 
     wants_views = True
 
-    def __init__(self, policy: Policy, *, execute_steps: int | None = None, instruction: str | None = None) -> None:
-        """``execute_steps`` and ``instruction`` replace the policy's and the episode's own, for controls and ablations.
+    def __init__(self, policy: Policy, *, execute_steps: int | None = None) -> None:
+        """``execute_steps`` replaces the policy's own.
 
         Raises:
             EvaluationError: more steps than the horizon has rows.
@@ -80,17 +80,22 @@ class PolicySource:
             raise EvaluationError(f"--execute-steps {self._steps} exceeds the policy's horizon of {io.horizon} rows")
         self.policy = policy
         self.execute_ns = self._steps * io.contract.period_ns
-        self._other_instruction = instruction
+        self._other_instruction: str | None = None
         self._instruction = ""
         self._seed = 0
         self._asked = 0
 
-    def begin(self, start: EpisodeStart) -> None:
+    def say(self, instruction: str) -> None:
+        """In the next episode, ask for ``instruction`` instead of the episode's own."""
+        self._other_instruction = instruction
+
+    def begin(self, start: EpisodeStart, /) -> None:
         self._instruction = start.instruction if self._other_instruction is None else self._other_instruction
+        self._other_instruction = None
         self._seed, self._asked = start.seed, 0
         self.policy.reset(instruction=self._instruction)
 
-    def decide(self, rig: LockstepRig, view: RigView | None) -> Decision:
+    def decide(self, _rig: LockstepRig, view: RigView | None, /) -> Decision:
         assert view is not None  # noqa: S101  # wants_views
         observation = PolicyObservation(
             stamp_ns=view.stamp_ns,
@@ -119,9 +124,3 @@ class PolicySource:
             execute_steps=self._steps,
             final=False,
         )
-
-
-class EvaluationError(MolaError):
-    """An evaluation that cannot mean what was asked."""
-
-    exit_code = 2

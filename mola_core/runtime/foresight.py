@@ -4,16 +4,13 @@ Letters of shapes as in :mod:`mola_core.nets.protocols`; there is no batch axis 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import UInt8
 
 from mola_core.runtime.tensors import Tensor
-
-FEATURES = "features"
-"""Name of the tensor that every foresight has: C T F h w, half precision where it crosses a process."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,12 @@ class Foresight:
     offsets_ns: tuple[int, ...]
     """When each imagined frame is, after ``stamp_ns``."""
     tensors: Mapping[str, Tensor]
-    """Named; at least :data:`FEATURES`. Arrays of the device when imagination and actor share a process."""
+    """Named as in :mod:`mola_core.runtime.stages`: what the actor reads (the features of all cameras, for most models) and, where the
+    model can show pictures, the latents of the present. On the device when imagination and actor share a process."""
+    noise_seed: int
+    """What it was imagined from, so that a preview shows the same future."""
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    """Wall time of each stage."""
 
 
 class Imagination(Protocol):

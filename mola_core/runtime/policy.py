@@ -110,3 +110,7 @@ class ComposedPolicy:
         observed = Observed(observation.stamp_ns, observation.views, observation.instruction)
         foresight = self.imagination.imagine(observed, noise_seed=noise_seed)
         return self.actor.act(foresight, state=observation.state, noise_seed=noise_seed)
+
+    def preview(self, foresight: Foresight) -> Mapping[str, UInt8[np.ndarray, "T height width 3"]]:
+        """See :meth:`mola_core.runtime.foresight.Imagination.preview`."""
+        return self.imagination.preview(foresight)

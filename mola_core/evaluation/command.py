@@ -1,0 +1,184 @@
+"""``mola eval RIG``: how often a policy succeeds on a lockstep rig, with intervals; resumable, parallel over cores."""
+
+import argparse
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mola_core.evaluation.conditions import CONTROLS, Conditions
+from mola_core.evaluation.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from mola_core.evaluation.campaign import Campaign
+    from mola_core.evaluation.results import ResultsFile
+    from mola_core.evaluation.rollout import Episode
+
+_SITE = Path("launch/sites/twin.yaml")
+_RESULTS = Path("runs/eval")
+_FIRST_SEED = 1_000_000
+"""Far from the seeds that demonstrations are generated from."""
+_DEFAULT_TRIALS = 20
+
+
+def register(subparsers: Any) -> None:
+    """Add ``eval``."""
+    parser = subparsers.add_parser("eval", help="success of a policy in closed loop on a lockstep rig")
+    parser.add_argument("rig", help="which rig: twin, or what another package offers")
+    parser.add_argument("--policy", required=True, help="folder of a checkpoint or bundle, or expert, or hold")
+    parser.add_argument("--task", default="all", help="a task's name, several with commas, or all (all)")
+    parser.add_argument("--trials", type=int, help=f"seeds for each task ({_DEFAULT_TRIALS})")
+    parser.add_argument("--seeds", help=f"A:B, from A up to B excluded, or A alone with --trials ({_FIRST_SEED})")
+    parser.add_argument("--variant", default="id", help="id, or how the start leaves the training distribution (id)")
+    parser.add_argument("--control", choices=CONTROLS, default="none", help="what is withheld from the policy (none)")
+    parser.add_argument("--execute-steps", type=int, help="rows executed before the next chunk (the policy's own)")
+    parser.add_argument("--delay-ms", type=float, default=0.0, help="simulated inference (0)")
+    parser.add_argument("--time-limit-s", type=float, help="simulated seconds for an episode (the task's own)")
+    parser.add_argument("--runtime", help="runner of a bundle's engines (the first that runs here)")
+    parser.add_argument("--device", default="cpu", help="where a checkpoint runs (cpu)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
+    parser.add_argument("--out", type=Path, help="file of results to begin or continue (runs/eval/CONDITIONS.jsonl)")
+    parser.add_argument("--films", type=Path, metavar="FOLDER", help="keep a film of each new rollout")
+    parser.add_argument("--site", type=Path, default=_SITE, help=f"site file ({_SITE})")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from mola_core.evaluation.campaign import run_campaign  # noqa: PLC0415  # help stays fast
+    from mola_core.evaluation.results import ResultsFile  # noqa: PLC0415
+
+    _check(arguments)
+    episodes = _episodes(arguments)
+    campaign, conditions = _campaign(arguments)
+    results = ResultsFile(arguments.out or _RESULTS / f"{arguments.variant}-{conditions.key}.jsonl", conditions)
+    results.open()
+    with _Progress(episodes, results) as progress:
+        run_campaign(campaign, episodes, results=results, workers=arguments.workers, progress=progress.advance)
+    _report(arguments, episodes, conditions=conditions, results=results)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    for name, low, high in (
+        ("trials", 1, 100_000),
+        ("workers", 1, 256),
+        ("delay_ms", 0.0, 2000.0),
+        ("execute_steps", 1, 256),
+    ):
+        value = getattr(arguments, name)
+        if value is not None and not low <= value <= high:
+            raise EvaluationError(f"--{name.replace('_', '-')} {value} is outside {low}..{high}")
+    if arguments.time_limit_s is not None and arguments.time_limit_s <= 0:
+        raise EvaluationError(f"--time-limit-s {arguments.time_limit_s} is not positive")
+    if not arguments.site.is_file():
+        raise EvaluationError(f"site file {arguments.site} does not exist; run from the repository or give --site")
+
+
+def _seeds(text: str | None, trials: int | None) -> range:
+    """``A:B``, or ``A`` with a number of trials."""
+    first, colon, last = (text or str(_FIRST_SEED)).partition(":")
+    try:
+        start = int(first)
+        stop = int(last) if colon else start + (trials or _DEFAULT_TRIALS)
+    except ValueError as error:
+        raise EvaluationError(f"--seeds {text!r} is not A:B or A with whole numbers") from error
+    if not 0 <= start < stop:
+        raise EvaluationError(f"--seeds {text!r} holds no seeds; give A:B with 0 <= A < B")
+    if colon and trials is not None and trials != stop - start:
+        raise EvaluationError(f"--seeds {text} are {stop - start} seeds, --trials says {trials}; give one of them")
+    return range(start, stop)
+
+
+def _episodes(arguments: argparse.Namespace) -> "list[Episode]":
+    from mola_core.evaluation.rigs import open_rig  # noqa: PLC0415  # help stays fast
+    from mola_core.evaluation.rollout import Episode  # noqa: PLC0415
+
+    rig = open_rig(arguments.rig, site=arguments.site)
+    try:
+        tasks = list(rig.tasks) if arguments.task == "all" else [name.strip() for name in arguments.task.split(",")]
+        for what, asked, known in (("--task", tasks, rig.tasks), ("--variant", [arguments.variant], rig.variants)):
+            unknown = [name for name in asked if name not in known]
+            if unknown:
+                raise EvaluationError(f"{what} {', '.join(unknown)} is not known; choose from {', '.join(known)}")
+    finally:
+        rig.close()
+    # seed by seed, so that an interrupted campaign has as many of each task
+    return [
+        Episode(task, seed, arguments.variant) for seed in _seeds(arguments.seeds, arguments.trials) for task in tasks
+    ]
+
+
+def _campaign(arguments: argparse.Namespace) -> "tuple[Campaign, Conditions]":
+    from mola_core.contracts.clock import NS_PER_MS  # noqa: PLC0415  # help stays fast
+    from mola_core.evaluation.campaign import Campaign  # noqa: PLC0415
+    from mola_core.evaluation.policies import PolicyChoice, identity_of  # noqa: PLC0415
+    from mola_core.evaluation.rollout import RolloutSettings  # noqa: PLC0415
+
+    choice = PolicyChoice(
+        name=arguments.policy,
+        control=arguments.control,
+        execute_steps=arguments.execute_steps,
+        runtime=arguments.runtime,
+        device=arguments.device,
+    )
+    conditions = Conditions(
+        policy=identity_of(choice),
+        rig=arguments.rig,
+        site=hashlib.sha256(arguments.site.read_bytes()).hexdigest()[:12],
+        variant=arguments.variant,
+        control=arguments.control,
+        execute_steps=arguments.execute_steps,
+        delay_ms=arguments.delay_ms,
+        time_limit_s=arguments.time_limit_s,
+    )
+    settings = RolloutSettings(delay_ns=round(arguments.delay_ms * NS_PER_MS), time_limit_s=arguments.time_limit_s)
+    campaign = Campaign(rig=arguments.rig, site=arguments.site, choice=choice, settings=settings, films=arguments.films)
+    return campaign, conditions
+
+
+def _report(
+    arguments: argparse.Namespace, episodes: "Sequence[Episode]", *, conditions: Conditions, results: "ResultsFile"
+) -> None:
+    from mola_core.cli.report import measurement_report, print_json  # noqa: PLC0415  # help stays fast
+    from mola_core.evaluation.figures import rate_figures  # noqa: PLC0415
+
+    rollouts = [results.rollouts[episode.task, episode.seed] for episode in episodes]
+    rows = rate_figures(rollouts)
+    if arguments.json:
+        seeds = sorted({episode.seed for episode in episodes})
+        figures = {
+            "conditions": conditions,
+            "first_seed": seeds[0],
+            "last_seed": seeds[-1],
+            "tasks": rows,
+            "results": results.path,
+        }
+        print_json(measurement_report(f"eval {arguments.rig}", figures))
+        return
+    from mola_core.evaluation.table import print_rates  # noqa: PLC0415
+
+    print_rates(rows, title=f"{conditions.policy}, variant {conditions.variant}, control {conditions.control}")
+
+
+class _Progress:
+    """A bar with the time left, on stderr."""
+
+    def __init__(self, episodes: "Sequence[Episode]", results: "ResultsFile") -> None:
+        from rich.console import Console  # noqa: PLC0415  # help stays fast
+        from rich.progress import Progress  # noqa: PLC0415
+
+        self._bar = Progress(console=Console(stderr=True), transient=True)
+        done = sum((episode.task, episode.seed) in results.rollouts for episode in episodes)
+        self._task = self._bar.add_task("rollouts", total=len(episodes), completed=done)
+
+    def advance(self, _rollout: Any) -> None:
+        self._bar.advance(self._task)
+
+    def __enter__(self) -> "_Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()

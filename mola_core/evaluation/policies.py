@@ -1,0 +1,86 @@
+"""From what the command line names to something that can be rolled out: a checkpoint, a bundle, the expert, or nobody."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from mola_core.evaluation.conditions import Control
+from mola_core.evaluation.errors import EvaluationError
+from mola_core.evaluation.sources import ChunkSource, HoldingSource, PolicySource, ScriptedSource
+from mola_core.runtime.policy import Policy
+
+WITHOUT_POLICY = ("expert", "hold")
+CHECKPOINT_FILE = "checkpoint.json"
+BUNDLE_FILE = "manifest.json"
+
+
+@dataclass(frozen=True)
+class PolicyChoice:
+    """What to roll out; small and picklable, every worker opens it for itself."""
+
+    name: str
+    """``expert``, ``hold``, or the path of a checkpoint or bundle."""
+    control: Control = "none"
+    execute_steps: int | None = None
+    runtime: str | None = None
+    """Runner of a bundle's engines; None takes the first that this machine can run."""
+    device: str = "cpu"
+
+
+def identity_of(choice: PolicyChoice) -> str:
+    """What tells this policy from any other: the word, or a digest of the weights.
+
+    Raises:
+        EvaluationError: neither a word we know nor a folder with a policy.
+    """
+    if choice.name in WITHOUT_POLICY:
+        if choice.control != "none" or choice.execute_steps is not None:
+            raise EvaluationError(
+                f"--policy {choice.name} looks at nothing: it takes no --control and no --execute-steps"
+            )
+        return choice.name
+    path = Path(choice.name)
+    if (path / CHECKPOINT_FILE).is_file():
+        return f"checkpoint {_field(path / CHECKPOINT_FILE, 'digest')[:16]}"
+    if (path / BUNDLE_FILE).is_file():
+        return f"bundle {_field(path / BUNDLE_FILE, 'bundle_id')} {choice.runtime or ''}".rstrip()
+    raise EvaluationError(
+        f"--policy {choice.name!r} is neither {' nor '.join(WITHOUT_POLICY)} nor a folder with {CHECKPOINT_FILE} or {BUNDLE_FILE}"
+    )
+
+
+def open_source(choice: PolicyChoice) -> ChunkSource:
+    """The source of chunks for :func:`~mola_core.evaluation.rollout.roll_out`."""
+    if choice.name == "expert":
+        return ScriptedSource()
+    if choice.name == "hold":
+        return HoldingSource()
+    return PolicySource(open_policy(choice), execute_steps=choice.execute_steps)
+
+
+def open_policy(choice: PolicyChoice) -> Policy:
+    """A checkpoint run by torch, or a bundle run by its engines.
+
+    Raises:
+        EvaluationError: the control needs what this kind of policy does not offer.
+        MolaError: the checkpoint or bundle is damaged or does not run here.
+    """
+    path = Path(choice.name)
+    if (path / CHECKPOINT_FILE).is_file():
+        from mola_core.evaluation.torch_policy import TorchPolicy  # noqa: PLC0415  # torch takes seconds to import
+
+        return TorchPolicy.open(path, control=choice.control, device=choice.device)
+    if choice.control in {"same-frame", "noisy-frame"}:
+        raise EvaluationError(
+            f"--control {choice.control} intervenes inside the network: give the checkpoint, not a bundle"
+        )
+    from mola_core.runtime.bundle_policy import open_bundle_policy  # noqa: PLC0415  # engines are loaded only when needed
+
+    return open_bundle_policy(path, runtime=choice.runtime)
+
+
+def _field(path: Path, name: str) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))[name])
+    except (OSError, ValueError, KeyError) as error:
+        raise EvaluationError(f"{path} cannot be read ({error})") from error

@@ -1,0 +1,203 @@
+"""The two halves of a policy, run by engines: numbers in, numbers out, and whose they are is checked at every call."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from mola_core.contracts.clock import NS_PER_MS
+from mola_core.contracts.errors import UnsupportedError
+from mola_core.contracts.io_spec import IoSpec
+from mola_core.contracts.normalization import Normalization
+from mola_core.runtime import stages
+from mola_core.runtime.engines.protocol import Engine
+from mola_core.runtime.foresight import Foresight, Observed
+from mola_core.runtime.language import SentenceEncoder
+from mola_core.runtime.noise import SeedCounter, action_noise, video_noise
+from mola_core.runtime.policy import PolicyAnswer
+from mola_core.runtime.tensors import RuntimeInputError, Tensor, Tensors, on_host
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose halves these are."""
+
+    bundle_id: str
+    io_spec: IoSpec
+
+
+class EngineImagination:
+    """Encoder, video network and preview; see :class:`mola_core.runtime.foresight.Imagination`.
+
+    ``encoder`` and ``video`` are None for a policy without imagination: its foresight then holds the images themselves.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        encoder: Engine | None,
+        video: Engine | None,
+        preview: Engine | None,
+        language: SentenceEncoder,
+        passes_on: frozenset[str],
+    ) -> None:
+        """``passes_on`` names the tensors that the actor reads; no others leave this half."""
+        self.bundle_id = identity.bundle_id
+        self._io = identity.io_spec
+        self._encoder, self._video, self._preview = encoder, video, preview
+        self._language = language
+        self._passes_on = passes_on
+        self._seeds = SeedCounter()
+        period_ns = self._io.contract.period_ns
+        self._offsets_ns = (0, *(offset * period_ns for offset in self._io.foresight_offsets))
+        self._noise_shape = _shape_of(video, stages.VIDEO_NOISE) if video is not None else ()
+        self._cameras = tuple(view.camera for view in self._io.views)
+
+    def imagine(self, observed: Observed, *, noise_seed: int | None = None) -> Foresight:
+        """See :class:`mola_core.runtime.foresight.Imagination`."""
+        images = self._images(observed.views)
+        seed = self._seeds.take(noise_seed)
+        timings: dict[str, float] = {}
+        tensors: dict[str, Tensor] = {stages.IMAGES: images}
+        if self._encoder is not None and self._video is not None:
+            with _timed(timings, "encoder"):
+                tensors |= self._encoder.run({stages.IMAGES: images})
+            with _timed(timings, "video"):
+                tensors |= self._video.run(self._video_inputs(tensors, observed.instruction, seed))
+        kept = self._passes_on
+        if self._preview is not None:  # asked for later, when the encoder may have written the next one over it
+            kept = kept | {stages.PRESENT}
+            tensors[stages.PRESENT] = on_host(tensors[stages.PRESENT]).copy()
+        return Foresight(
+            stamp_ns=observed.stamp_ns,
+            bundle_id=self.bundle_id,
+            instruction=observed.instruction,
+            cameras=self._cameras,
+            offsets_ns=self._offsets_ns,
+            tensors={name: tensor for name, tensor in tensors.items() if name in kept},
+            noise_seed=seed,
+            timings_ms=timings,
+        )
+
+    def preview(self, foresight: Foresight) -> Mapping[str, UInt8[np.ndarray, "T height width 3"]]:
+        """See :class:`mola_core.runtime.foresight.Imagination`."""
+        if self._preview is None:
+            raise UnsupportedError(f"bundle {self.bundle_id} has no engine for previews")
+        _check_bundle(foresight, self.bundle_id)
+        inputs = self._video_inputs(foresight.tensors, foresight.instruction, foresight.noise_seed)
+        frames = on_host(self._preview.run(inputs)[stages.FRAMES])
+        return {camera: frames[index].copy() for index, camera in enumerate(self._cameras)}
+
+    def _video_inputs(self, tensors: Tensors, instruction: str, seed: int) -> dict[str, Tensor]:
+        noise = video_noise(seed, shape=self._noise_shape)
+        return {
+            stages.PRESENT: tensors[stages.PRESENT],
+            stages.VIDEO_NOISE: noise,
+            **_told(self._language, instruction),
+        }
+
+    def _images(self, views: Mapping[str, UInt8[np.ndarray, "height width 3"]]) -> UInt8[np.ndarray, "C H W 3"]:
+        for spec in self._io.views:
+            view = views.get(spec.camera)
+            if view is None:
+                raise RuntimeInputError(
+                    f"camera {spec.camera!r} is missing; given: {', '.join(sorted(views)) or 'none'}"
+                )
+            if view.shape != (spec.height, spec.width, 3) or view.dtype != np.uint8:
+                raise RuntimeInputError(
+                    f"view {spec.camera!r} is {view.shape} of {view.dtype}, the model takes ({spec.height}, {spec.width}, 3) of uint8"
+                )
+        return np.stack([views[camera] for camera in self._cameras])
+
+
+class EngineActor:
+    """Mixture, visual tokens and head in one engine; see :class:`mola_core.runtime.policy.Actor`."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        engine: Engine,
+        normalization: Normalization,
+        language: SentenceEncoder,
+        modalities: tuple[str, ...],
+    ) -> None:
+        self.bundle_id = identity.bundle_id
+        self.modalities = modalities
+        self._io = identity.io_spec
+        self._engine = engine
+        self._normalization = normalization
+        self._language = language
+        self._seeds = SeedCounter()
+        self._gains = np.ones(len(modalities), dtype=np.float32)
+        self._declared = frozenset(spec.name for spec in engine.inputs)
+        self._noise_shape = _shape_of(engine, stages.ACTION_NOISE)
+
+    def enable(self, modalities: frozenset[str]) -> None:
+        """See :class:`mola_core.runtime.policy.Actor`."""
+        unknown = modalities - set(self.modalities)
+        if unknown:
+            raise RuntimeInputError(
+                f"modality {', '.join(sorted(unknown))} is not of this model; it has {', '.join(self.modalities) or 'none'}"
+            )
+        self._gains = np.array([name in modalities for name in self.modalities], dtype=np.float32)
+
+    def act(
+        self, foresight: Foresight, *, state: Float[np.ndarray, "13"], noise_seed: int | None = None
+    ) -> PolicyAnswer:
+        """See :class:`mola_core.runtime.policy.Actor`."""
+        _check_bundle(foresight, self.bundle_id)
+        timings = dict(foresight.timings_ms)
+        seed = self._seeds.take(noise_seed)
+        given: dict[str, Tensor] = {
+            **foresight.tensors,
+            **_told(self._language, foresight.instruction),
+            stages.STATE: self._normalization.normalize_state(state),
+            stages.ACTION_NOISE: action_noise(seed, shape=self._noise_shape),
+            stages.GAINS: self._gains,
+        }
+        with _timed(timings, "actor"):
+            outputs = self._engine.run({name: tensor for name, tensor in given.items() if name in self._declared})
+            actions = on_host(outputs[stages.ACTIONS])
+        rows = self._normalization.denormalize_actions(actions, state=state)
+        return PolicyAnswer(
+            stamp_ns=foresight.stamp_ns,
+            targets=rows[:, :6],
+            openings=np.clip(rows[:, 6], 0.0, 1.0),
+            codes=self._by_modality(outputs, stages.codes_of),
+            latents=self._by_modality(outputs, stages.latent_actions_of),
+            foresight=foresight,
+            timings_ms=timings,
+        )
+
+    def _by_modality(self, outputs: Tensors, name_of: Callable[[str], str]) -> dict[str, np.ndarray]:
+        """Copies: an engine's outputs are overwritten by its next run."""
+        return {name: on_host(outputs[name_of(name)]).copy() for name in self.modalities if name_of(name) in outputs}
+
+
+def _told(language: SentenceEncoder, instruction: str) -> dict[str, Tensor]:
+    encoded = language.encode(instruction)
+    return {stages.TOKENS: encoded.tokens, stages.TOKEN_MASK: encoded.mask, stages.POOLED: encoded.pooled}
+
+
+def _check_bundle(foresight: Foresight, bundle_id: str) -> None:
+    if foresight.bundle_id != bundle_id:
+        raise RuntimeInputError(f"a foresight of bundle {foresight.bundle_id!r} was given to bundle {bundle_id!r}")
+
+
+def _shape_of(engine: Engine, name: str) -> tuple[int, ...]:
+    shapes = {spec.name: spec.shape for spec in engine.inputs}
+    if name not in shapes:
+        raise RuntimeInputError(f"engine {engine.name} has no input {name!r}; it takes {', '.join(shapes)}")
+    return shapes[name]
+
+
+@contextmanager
+def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    begin = time.perf_counter_ns()
+    yield
+    timings[name] = (time.perf_counter_ns() - begin) / NS_PER_MS
