@@ -91,6 +91,16 @@ class Sample:
     row: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sample lies in its source, known without decoding anything."""
+
+    episode: int
+    row: int
+    """Ascending within an episode, and neighbours in the source are neighbours in time."""
+    instruction: str
+
+
 class SampleSource(Protocol):
     """A finite, indexed set of samples; the same index always gives the same sample. Threads and processes may share it."""
 
@@ -111,4 +121,8 @@ class SampleSource(Protocol):
 
     def motion(self, index: int) -> Motion:
         """The same without decoding pictures; for statistics."""
+        ...
+
+    def place(self, index: int) -> Place:
+        """Where it lies; for splitting by episodes and for caches."""
         ...
