@@ -16,6 +16,10 @@ def teleop_source(device: str) -> str:
     return f"{_SOURCE_PREFIX}{device}"
 
 
+HAND_SOURCE = teleop_source("freedrive")
+"""Of an arm that a person guides by hand; no chunk moves it then."""
+
+
 def is_teleop(source: str) -> bool:
     """Whether a person made it, so that it comes before any policy and marks an intervention."""
     return source.startswith(_SOURCE_PREFIX)

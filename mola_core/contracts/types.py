@@ -180,6 +180,15 @@ class ActionChunk:
     targets: Float[np.ndarray, "horizon 6"]
     gripper_openings: Float[np.ndarray, "horizon"]
     execute_steps: int
-    """Rows meant to be executed before the next chunk; the rest is the reserve of the degradation ladder."""
+    """Rows meant to be executed before the next chunk; the rest is the reserve of the degradation ladder.
+
+    0, of a final chunk only: none of it is executed; the arm comes to rest at once, as fast as its limits allow, and stays
+    engaged. That is how a person's letting go is said.
+    """
     final: bool
     """True: the source is done after this chunk, and running out of it is a normal end rather than a stall."""
+
+    @property
+    def is_release(self) -> bool:
+        """Asks for rest at once instead of motion."""
+        return self.final and self.execute_steps == 0

@@ -33,6 +33,11 @@ class JointChunk:
         return len(self.gripper_openings)
 
     @property
+    def is_release(self) -> bool:
+        """Asks for rest at once instead of motion."""
+        return self.final and self.execute_steps == 0
+
+    @property
     def end_ns(self) -> int:
         """Stamp that the last row is meant for."""
         return self.start_ns + (self.horizon - 1) * self.period_ns

@@ -36,6 +36,7 @@ OPERATOR_DTYPE = np.dtype(
         ("stop_reason", "S96"),
         ("controller_beat_ns", "i8"),  # monotonic
         ("manager_beat_ns", "i8"),  # monotonic; 0: there is no manager to wait for
+        ("hand_beat_ns", "i8"),  # monotonic: when a person last wanted to guide the arm by hand; 0: never
     ]
 )
 

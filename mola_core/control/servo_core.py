@@ -26,6 +26,9 @@ _STALL_TICKS = 3
 """Ticks that may be missing before the path is joined anew; the limiter makes up for fewer."""
 _SETTLED_RAD, _SETTLED_RAD_S, _SETTLED_RAD_S2 = 2e-4, 1e-5, 1e-3
 """A finished motion counts as settled below all of these; dropping the rest to zero costs a hundredth of the jerk limit."""
+_ENGAGED = (ServoState.HOLDING, ServoState.EXECUTING)
+_HAND_REST_RAD, _HAND_REST_TICKS = 2e-5, 25
+"""The arm rests after the hand let go once no joint moved by more in a tick, for so many ticks."""
 
 
 @dataclass(slots=True)
@@ -69,6 +72,9 @@ class ServoCore:
         self._note = ""
         self._stop_requested = ""
         self._resume_requested = False
+        self._releasing = False
+        self._hand_wanted = False
+        self._hand_rest_ticks = 0
         self._seated = False
         self._source = ""
         self._alive_stamp_ns = 0
@@ -125,6 +131,10 @@ class ServoCore:
         """Brake in the next tick and stay stopped until :meth:`resume`; wins over a resume of the same tick."""
         self._stop_requested = reason or "stopped by the operator"
 
+    def guide_by_hand(self, wanted: bool) -> None:
+        """Whether a person wants to move the arm by hand; taken up by an arm that is engaged and at rest."""
+        self._hand_wanted = wanted
+
     def tick(self, now_ns: int, measured: Measured) -> ServoCommand:
         """One step of ``period_ns``. ``now_ns`` is the stamp at which this tick was due, not when it was reached."""
         if not self._seated:
@@ -135,9 +145,12 @@ class ServoCore:
         self._rung = Rung.HOLD
         self._check_arm(measured)
         self._obey_operator(measured)
+        self._follow_hand(measured)
         due_ns = now_ns + self._delay_ns
         self._judge_offers(now_ns=now_ns, due_ns=due_ns)
-        if self._state is ServoState.EXECUTING:
+        if self._state is ServoState.EXECUTING and self._releasing:
+            self._come_to_rest()
+        elif self._state is ServoState.EXECUTING:
             self._execute(now_ns=now_ns, due_ns=due_ns)
         elif self._state is ServoState.BRAKING and self._filter.brake_step().is_at_rest:
             self._state = self._after_brake
@@ -164,6 +177,7 @@ class ServoCore:
         self._reason = reason
         self._after_brake = ServoState.STOPPED
         self._buffer.clear()
+        self._releasing = False
         self._state = ServoState.STOPPED if self._filter.motion.is_at_rest else ServoState.BRAKING
 
     def _finish(self, reason: str) -> None:
@@ -186,6 +200,26 @@ class ServoCore:
             self._brake(stop)
         elif resume and self._state is ServoState.STOPPED:
             self._engage(measured)
+
+    def _follow_hand(self, measured: Measured) -> None:
+        """Let a person move the arm: the commanded state is where the arm is, so that nothing jumps when the hand lets go."""
+        if self._state is ServoState.EXECUTING and self._hand_wanted:
+            self._releasing = True
+        elif self._state is ServoState.HOLDING and self._hand_wanted:
+            self._state, self._reason = ServoState.GUIDED, "guided by hand"
+        elif self._state is ServoState.GUIDED and not self._hand_wanted:
+            self._state, self._reason = ServoState.SETTLING, "let go by the hand; coming to rest"
+            self._hand_rest_ticks = 0
+        if self._state not in (ServoState.GUIDED, ServoState.SETTLING):
+            return
+        moved = self._watch.gap(measured, self._filter.motion)
+        self._seat(measured)
+        self._hand_rest_ticks = self._hand_rest_ticks + 1 if moved < _HAND_REST_RAD else 0
+        if self._state is ServoState.SETTLING and self._hand_rest_ticks >= _HAND_REST_TICKS:
+            self._watch.reset()
+            self._engage(measured)
+            if self._state is ServoState.SETTLING:
+                self._brake(self._reason)
 
     def _engage(self, measured: Measured) -> None:
         refusal = self._watch.mode_anomaly(measured)
@@ -221,9 +255,15 @@ class ServoCore:
         if chosen is not None:
             self._accept(chosen, due_ns=due_ns)
 
+    def _release(self, chunk: JointChunk) -> None:
+        """Come to rest at once, and stay engaged; the plan of before is forgotten when the arm is there."""
+        self.counters.outcomes[ChunkOutcome.ACCEPTED] += 1
+        self._releasing = True
+        self._gripper = float(chunk.gripper_openings[-1])
+
     def _judge(self, chunk: JointChunk, *, now_ns: int, due_ns: int) -> ChunkOutcome:
         refusals = (
-            (ChunkOutcome.NOT_ENGAGED, self._state not in (ServoState.HOLDING, ServoState.EXECUTING)),
+            (ChunkOutcome.NOT_ENGAGED, self._hand_wanted or self._state not in _ENGAGED),
             (ChunkOutcome.OUT_OF_ORDER, chunk.sequence <= self._newest.get(chunk.source, -1)),
             (ChunkOutcome.STALE, now_ns - chunk.alive_stamp_ns > self._stale_ns),
         )
@@ -232,6 +272,10 @@ class ServoCore:
                 return outcome
         if not self._is_well_formed(chunk):
             return ChunkOutcome.MALFORMED
+        if chunk.is_release:
+            # of a source that moves nothing it means nothing, and must not stop another's motion
+            foreign = self._state is ServoState.EXECUTING and chunk.source != self._source
+            return ChunkOutcome.LATE if foreign else ChunkOutcome.ACCEPTED
         if chunk.end_ns + chunk.period_ns < now_ns:
             return ChunkOutcome.LATE
         starts_motion = self._state is ServoState.HOLDING or chunk.source != self._source
@@ -254,6 +298,13 @@ class ServoCore:
         return max(abs(a - b) for a, b in zip(joint_positions, self._filter.motion.positions, strict=True))
 
     def _accept(self, chunk: JointChunk, *, due_ns: int) -> None:
+        if chunk.is_release:
+            if self._state is ServoState.EXECUTING:
+                self._release(chunk)
+            else:
+                self.counters.outcomes[ChunkOutcome.SUPERSEDED] += 1  # there is nothing to be released
+            return
+        self._releasing = False
         self.counters.outcomes[ChunkOutcome.ACCEPTED] += 1
         self.counters.late_rows += late_rows(chunk, stamp_ns=due_ns)
         same_source = chunk.source == self._source and self._state is ServoState.EXECUTING
@@ -294,6 +345,12 @@ class ServoCore:
             return
         if self._state is ServoState.BRAKING:
             self._filter.brake_step()
+
+    def _come_to_rest(self) -> None:
+        """Brake along the verified motion; engaged all the while, so that whoever let go may take hold again."""
+        if self._filter.motion.is_at_rest or self._filter.brake_step().is_at_rest:
+            self._releasing = False
+            self._finish("released")
 
     def _follow(self, *, reference_due_ns: int) -> None:
         reference = self._buffer.active

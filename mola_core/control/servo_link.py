@@ -40,6 +40,8 @@ class OperatorRecord:
     """``Clock.monotonic_ns`` of the controller's last sign of life; the clock is common to all processes."""
     manager_beat_ns: int
     """The same of the lifecycle manager; 0 where there is none to wait for."""
+    hand_beat_ns: int
+    """When a person last wanted to guide the arm by hand, on the same clock; 0 before any."""
 
 
 class ControllerEnd:
@@ -71,6 +73,11 @@ class ControllerEnd:
         """Tell the servo to brake and stay stopped."""
         self._wishes["stops"] += 1
         self._wishes["stop_reason"] = reason.encode()[:96]
+        self._operator.write(self._wishes)
+
+    def guide_by_hand(self) -> None:
+        """Tell the servo that a person wants to guide the arm by hand; to be said again and again."""
+        self._wishes["hand_beat_ns"] = self._clock.monotonic_ns()
         self._operator.write(self._wishes)
 
     def beat(self, *, manager_beat_ns: int | None = None) -> None:
@@ -202,4 +209,5 @@ def _operator_of(record: np.ndarray) -> OperatorRecord:
         stop_reason=text_of(record["stop_reason"]),
         controller_beat_ns=int(record["controller_beat_ns"]),
         manager_beat_ns=int(record["manager_beat_ns"]),
+        hand_beat_ns=int(record["hand_beat_ns"]),
     )

@@ -15,11 +15,13 @@ from mola_core.contracts.site import Site
 from mola_core.contracts.types import Joints, SafetyMode
 from mola_core.control.servo_core import ServoCore
 from mola_core.control.servo_link import OperatorRecord, ServoEnd
-from mola_core.control.servo_types import Reading, ServoState
+from mola_core.control.servo_types import Reading, ServoCommand, ServoState
 from mola_core.control.status_writer import StatusWriter
 
 REPHASE_TICKS = 5
 """Falling behind by more ticks than this counts as a stall."""
+HAND_TIMEOUT_NS = 150 * NS_PER_MS
+"""Without a fresh word that the arm is to be guided by hand for so long, its drives hold again."""
 _REST_RAD_S, _SETTLING_NS = 0.01, 333 * NS_PER_MS
 _MAX_CLOCK_SLEW_NS = 2_000
 """How much the stamp of a tick may move against the monotonic clock: follows a disciplined clock without jitter."""
@@ -36,6 +38,18 @@ class ServoArm(Protocol):
 
     def servo(self, joint_positions: Joints) -> None:
         """Follow to ``joint_positions``, without blocking."""
+        ...
+
+    def keep_alive(self) -> None:
+        """Feed the watchdog without a target."""
+        ...
+
+    def start_freedrive(self) -> None:
+        """Let the arm be moved by hand; takes a few milliseconds."""
+        ...
+
+    def stop_freedrive(self) -> None:
+        """Hold again; takes a few milliseconds."""
         ...
 
     @property
@@ -91,6 +105,7 @@ class ServoLoop:
         self._epoch_offset_ns = clock.now_ns() - clock.monotonic_ns()
         self._ending = ""
         self._settling_ticks = 0
+        self._is_free = False
         self._record = record
 
     @property
@@ -143,8 +158,22 @@ class ServoLoop:
             self._core.offer(chunk)
         stamp_ns = self._stamp(deadline_ns)
         command = self._core.tick(stamp_ns, reading)
-        self._arm.servo(command.joint_target)
+        self._move(command)
         self._status.report(command, reading, stamp_ns=stamp_ns)
+
+    def _move(self, command: ServoCommand) -> None:
+        """Have the arm follow the target or, while a person guides it, the hand; no target is sent until it rests again."""
+        free = command.state is ServoState.GUIDED
+        if free != self._is_free:
+            self._is_free = free
+            if free:
+                self._arm.start_freedrive()
+            else:
+                self._arm.stop_freedrive()
+        if command.state in (ServoState.GUIDED, ServoState.SETTLING):
+            self._arm.keep_alive()
+        else:
+            self._arm.servo(command.joint_target)
 
     def _has_settled(self) -> bool:
         """The command rests and the arm, which lags behind it, has followed (or does not within a third of a second)."""
@@ -162,6 +191,7 @@ class ServoLoop:
             self._stops = operator.stops
             self._core.stop(operator.stop_reason)
         now_ns = self._clock.monotonic_ns()
+        self._core.guide_by_hand(0 < operator.hand_beat_ns > now_ns - HAND_TIMEOUT_NS)
         silent_ns = now_ns - operator.controller_beat_ns
         if silent_ns > self._heartbeat_ns:
             self._core.stop(f"the controller node is silent for {silent_ns / NS_PER_MS:.0f} ms")

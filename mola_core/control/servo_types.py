@@ -18,6 +18,10 @@ class ServoState(IntEnum):
     EXECUTING = 2
     BRAKING = 3
     """On the way to STOPPED along a verified braking motion."""
+    GUIDED = 4
+    """A person moves the arm by hand: its drives give way, and what is commanded is what is measured."""
+    SETTLING = 5
+    """The hand has let go: the drives hold again, and the arm comes to rest before it is engaged."""
 
 
 class Rung(IntEnum):

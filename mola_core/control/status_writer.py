@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from mola_core.contracts.clock import NS_PER_S, Clock
+from mola_core.contracts.teleop import HAND_SOURCE
 from mola_core.control.histogram import DurationHistogram
 from mola_core.control.link_records import STATUS_DTYPE
 from mola_core.control.servo_core import ServoCore
@@ -73,7 +74,8 @@ class StatusWriter:
         chunk = self._core.executed_chunk
         record["state"] = command.state
         record["reason"] = command.reason.encode()[:160]
-        record["source"] = b"" if chunk is None else chunk.source.encode()[:64]
+        by_hand = command.state in (ServoState.GUIDED, ServoState.SETTLING)
+        record["source"] = HAND_SOURCE.encode() if by_hand else b"" if chunk is None else chunk.source.encode()[:64]
         record["bundle_id"] = b"" if chunk is None else chunk.bundle_id.encode()[:64]
         record["sequence"] = -1 if chunk is None else chunk.sequence
         record["rung"] = self._core.rung

@@ -90,8 +90,10 @@ def _check_header(chunk: ActionChunk) -> None:
             f"period_ns = {chunk.period_ns} is outside [{MIN_PERIOD_NS}, {MAX_PERIOD_NS}] (2 ms to 1 s)"
         )
     horizon = len(chunk.targets)
-    if not 1 <= chunk.execute_steps <= horizon:
-        raise ChunkRejectedError(f"execute_steps = {chunk.execute_steps} is outside 1..{horizon}, the chunk's rows")
+    if not (1 <= chunk.execute_steps <= horizon or chunk.is_release):
+        raise ChunkRejectedError(
+            f"execute_steps = {chunk.execute_steps} is outside 1..{horizon}, the chunk's rows (0 only if it is final)"
+        )
     if chunk.sequence < 0:
         raise ChunkRejectedError(f"sequence = {chunk.sequence} is negative; it counts up from 0 per source")
 

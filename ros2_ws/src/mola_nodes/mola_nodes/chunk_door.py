@@ -5,7 +5,8 @@ from mola_interfaces.msg import ActionChunk as ActionChunkMsg
 from mola_core.contracts.clock import Clock
 from mola_core.contracts.errors import ChunkRejectedError
 from mola_core.contracts.site import Site
-from mola_core.contracts.types import Joints
+from mola_core.control.arbiter import Arbiter
+from mola_core.control.link_records import ServoStatus
 from mola_core.control.servo_types import ChunkOutcome
 from mola_core.control.validation import prepare_chunk
 from mola_nodes.conversions.motion import chunk_from_message
@@ -29,6 +30,7 @@ class ChunkDoor:
         self._site = site
         self._supervisor = supervisor
         self._clock = clock
+        self._arbiter = Arbiter(stale_ms=site.safety.stale_ms)
         self._rejected_here = 0
         self._pid: int | None = None
         self._earlier = dict.fromkeys(ChunkOutcome, 0)
@@ -40,13 +42,14 @@ class ChunkDoor:
         """Pass a chunk on to the servo process.
 
         Raises:
-            ChunkRejectedError: it is malformed, stale or unreachable, or nobody could execute it.
+            ChunkRejectedError: it is malformed, stale or unreachable, somebody else has the arm, or nobody could execute it.
         """
         try:
+            servo, now_ns = self._servo(), self._clock.now_ns()
             chunk = chunk_from_message(message)
-            prepared = prepare_chunk(
-                chunk, site=self._site, now_ns=self._clock.now_ns(), commanded=self._commanded_positions()
-            )
+            self._arbiter.check(source=chunk.source, is_release=chunk.is_release, servo=servo, now_ns=now_ns)
+            prepared = prepare_chunk(chunk, site=self._site, now_ns=now_ns, commanded=servo.commanded_positions)
+            self._arbiter.admit(source=chunk.source, is_release=chunk.is_release, now_ns=now_ns)
         except ChunkRejectedError as error:
             self._rejected_here += 1
             self.last_rejection = f"chunk {message.sequence} of {message.source!r}: {error}"
@@ -68,11 +71,11 @@ class ChunkDoor:
         self.last_rejection = f"the servo refused a chunk: {_SENTENCES[refused[-1]]}"
         return self.last_rejection
 
-    def _commanded_positions(self) -> Joints:
+    def _servo(self) -> ServoStatus:
         status = self._supervisor.status()
         if status.servo is None:
             raise ChunkRejectedError(f"the arm is not connected: {status.problem}")
-        return status.servo.commanded_positions
+        return status.servo
 
     @property
     def accepted(self) -> int:

@@ -108,6 +108,11 @@ class ServoSupervisor:
         with self._lock:
             self._open_link().stop(reason)
 
+    def guide_by_hand(self) -> None:
+        """A person wants to guide the arm by hand; lapses unless said again within 150 ms."""
+        with self._lock:
+            self._open_link().guide_by_hand()
+
     def note_manager_beat(self) -> None:
         """The lifecycle manager was heard just now. From the first call on, its silence stops the arm."""
         with self._lock:

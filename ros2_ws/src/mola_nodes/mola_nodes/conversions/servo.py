@@ -25,6 +25,8 @@ _STATES = {
     ServoState.HOLDING: ServoStatusMsg.HOLDING,
     ServoState.EXECUTING: ServoStatusMsg.EXECUTING,
     ServoState.BRAKING: ServoStatusMsg.BRAKING,
+    ServoState.GUIDED: ServoStatusMsg.GUIDED,
+    ServoState.SETTLING: ServoStatusMsg.SETTLING,
 }
 
 
@@ -118,7 +120,7 @@ def camera_to_servo_hop(status: ServoStatus | None) -> LatencyHop:
 
 def servo_diagnostic(message: ServoStatusMsg) -> DiagnosticStatus:
     """The servo's deadlines and state for dashboards."""
-    engaged = message.state in {ServoStatusMsg.HOLDING, ServoStatusMsg.EXECUTING}
+    engaged = message.state not in {ServoStatusMsg.STOPPED, ServoStatusMsg.BRAKING, ServoStatusMsg.OFFLINE}
     return diagnostic_status(
         name="controller: servo",
         level=OK if engaged else ERROR if message.state == ServoStatusMsg.OFFLINE else WARN,
