@@ -93,3 +93,15 @@ def inverse_transform(target_from_source: Transform) -> Transform:
 def compose_poses(first: Pose, second: Pose) -> Pose:
     """The pose of ``first @ second`` (UR's ``pose_trans``)."""
     return pose_from_transform(transform_from_pose(first) @ transform_from_pose(second))
+
+
+def interpolate_poses(first: Pose, second: Pose, fraction: float) -> Pose:
+    """From ``first`` (at 0) to ``second`` (at 1): in a straight line, turning at constant rate about one axis (SLERP)."""
+    if fraction == 0.0:
+        return first.copy()
+    if fraction == 1.0:
+        return second.copy()
+    rotation = rotation_from_rotvec(first[3:])
+    turn = rotvec_from_rotation(rotation.T @ rotation_from_rotvec(second[3:]))
+    between = rotation @ rotation_from_rotvec(fraction * turn)
+    return np.concatenate([first[:3] + fraction * (second[:3] - first[:3]), rotvec_from_rotation(between)])

@@ -1,9 +1,7 @@
 """What is wrong with a dataset, in one line that names the file."""
 
-from mola_core.contracts.errors import MolaError
+from mola_core.data.errors import DataError
 
 
-class DatasetError(MolaError):
+class DatasetError(DataError):
     """A dataset is missing, exists already, is damaged, or is fed something that its contract forbids."""
-
-    exit_code = 2

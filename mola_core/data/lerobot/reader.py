@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -64,8 +65,17 @@ class EpisodeRows:
     """Where a person had taken over from a policy."""
 
 
+class _OpenFiles(threading.local):
+    """What one thread of one process has open: decoders and offsets in files cannot be shared."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.data: OrderedDict[Path, pa.Table] = OrderedDict()
+        self.videos: OrderedDict[Path, VideoFile] = OrderedDict()
+
+
 class LeRobotReader:
-    """A dataset opened for reading. One a thread; in a forked or spawned process it opens its files anew."""
+    """A dataset opened for reading. Threads and processes may share it; each opens its own files."""
 
     def __init__(self, path: Path) -> None:
         """Read the metadata; rows and videos are opened when asked for.
@@ -80,9 +90,7 @@ class LeRobotReader:
         self.tasks = _tasks(path / layout.TASKS)
         self._table = _episode_table(path)
         self.episodes = _entries(path, self.spec, self._table)
-        self._data: OrderedDict[Path, pa.Table] = OrderedDict()
-        self._videos: OrderedDict[Path, VideoFile] = OrderedDict()
-        self._process = os.getpid()
+        self._open = _OpenFiles()
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
         return type(self), (self.path,)
@@ -131,11 +139,12 @@ class LeRobotReader:
         )
 
     def _data_table(self, path: Path) -> pa.Table:
-        if path not in self._data:
-            self._data[path] = read_table(path)
-            if len(self._data) > _OPEN_FILES:
-                self._data.popitem(last=False)
-        return self._data[path]
+        tables = self._files().data
+        if path not in tables:
+            tables[path] = read_table(path)
+            if len(tables) > _OPEN_FILES:
+                tables.popitem(last=False)
+        return tables[path]
 
     def frame(self, episode: int, camera: str, row: int) -> Image:
         """One decoded frame, RGB; cheap in ascending order of rows.
@@ -165,17 +174,18 @@ class LeRobotReader:
             yield self.frame(episode, camera, row)
 
     def _video(self, path: Path) -> VideoFile:
-        if self._process != os.getpid():
-            self._videos, self._process = (
-                OrderedDict(),
-                os.getpid(),
-            )  # an offset in a file cannot be shared with our parent
-        if path not in self._videos:
-            self._videos[path] = VideoFile(path, fps=self.fps)
-            if len(self._videos) > _OPEN_FILES:
-                self._videos.popitem(last=False)[1].close()
-        self._videos.move_to_end(path)
-        return self._videos[path]
+        videos = self._files().videos
+        if path not in videos:
+            videos[path] = VideoFile(path, fps=self.fps)
+            if len(videos) > _OPEN_FILES:
+                videos.popitem(last=False)[1].close()
+        videos.move_to_end(path)
+        return videos[path]
+
+    def _files(self) -> _OpenFiles:
+        if self._open.process != os.getpid():  # forked since: an offset in a file is shared with our parent
+            self._open = _OpenFiles()
+        return self._open
 
     def as_base(self) -> Base:
         """What a writer that appends has to know."""
@@ -197,10 +207,11 @@ class LeRobotReader:
         return episode_stats(self._table)
 
     def close(self) -> None:
-        """Close all videos; the reader may be used on."""
-        for video in self._videos.values():
+        """Close the videos that this thread has open; the reader may be used on."""
+        videos = self._files().videos
+        for video in videos.values():
             video.close()
-        self._videos.clear()
+        videos.clear()
 
 
 def read_table(path: Path) -> pa.Table:
