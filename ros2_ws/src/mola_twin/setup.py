@@ -17,7 +17,10 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [],
-        "mola.commands": ["twin = mola_twin.command:register"],
+        "mola.commands": [
+            "data.generate = mola_twin.generation.command:register",
+            "twin = mola_twin.command:register",
+        ],
         "mola.doctor": [],
         "mola.rigs": ["twin = mola_twin.evaluation_rig:open_rig"],
     },

@@ -16,7 +16,7 @@ from mola_core.contracts.clock import NS_PER_S, FakeClock
 from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.geometry import pose_from_transform
 from mola_core.contracts.site import RobotiqGripperSpec, Site
-from mola_core.contracts.types import ActionChunk, Frame, RobotState, StampDomain
+from mola_core.contracts.types import ActionChunk, CommandedState, Frame, RobotState, StampDomain
 from mola_core.control.kinematics import forward_kinematics
 from mola_core.control.servo_core import ServoCore
 from mola_core.control.servo_types import ServoState
@@ -74,6 +74,7 @@ class LockstepRig:
         self.servo = ServoCore(self.site)
         self.servo.resume()
         self._commanded = joints
+        self._chunk: ActionChunk | None = None
         self.stop_reason = ""
         """What the servo last said of itself; empty while it follows a plan unhindered."""
         self._gripper_target = 1.0
@@ -108,6 +109,19 @@ class LockstepRig:
             robot_mode=self.robot.robot_mode,
             safety_mode=self.robot.safety_mode,
             speed_scaling=self.robot.speed_scaling,
+        )
+
+    def commanded(self) -> CommandedState:
+        """What the servo asks of arm and gripper now."""
+        chunk = self._chunk
+        return CommandedState(
+            stamp_ns=self.clock.now_ns(),
+            joint_positions=self._commanded.copy(),
+            base_from_tcp=pose_from_transform(forward_kinematics(self._commanded, self.site.arm.tcp_offset)),
+            gripper_opening=self._gripper_target,
+            source="" if chunk is None else chunk.source,
+            chunk_sequence=0 if chunk is None else chunk.sequence,
+            bundle_id="" if chunk is None else chunk.bundle_id,
         )
 
     def truth(self) -> Truth:
@@ -162,6 +176,7 @@ class LockstepRig:
         if chunk is not None:
             now_ns = self.clock.now_ns()
             self.servo.offer(prepare_chunk(chunk, site=self.site, now_ns=now_ns, commanded=self._commanded))
+            self._chunk = chunk
         for _ in range(round(duration_s * NS_PER_S / TICK_NS)):
             self._tick()
 

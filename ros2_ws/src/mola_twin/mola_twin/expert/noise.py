@@ -8,6 +8,9 @@ import numpy as np
 from mola_twin.expert.stages import Stage
 from mola_twin.expert.tool_path import ToolPose
 
+MISTAKE = "detour"
+"""Name of the stages that are to be recovered from and not to be imitated."""
+
 
 @dataclass
 class RecoveryNoise:
@@ -31,22 +34,23 @@ class RecoveryNoise:
             if stage.name == "above" and self._rng.uniform() < self.detour_probability:
                 disturbed.append(self._detour(stage))
             if stage.name == "above" and self.aim_m > 0.0:
-                disturbed.append(self._shifted(stage, self._rng.normal(scale=self.aim_m, size=2), turn=0.0, drop=0.0))
+                shift = self._rng.normal(scale=self.aim_m, size=2)
+                disturbed.append(self._shifted(stage, shift, name="aim", turn=0.0, drop=0.0))
             disturbed.append(stage)
         return disturbed
 
     def _detour(self, stage: Stage) -> Stage:
         shift = self._rng.uniform(-self.detour_m, self.detour_m, size=2)
         turn = float(self._rng.uniform(-self.detour_rad, self.detour_rad))
-        return self._shifted(stage, shift, turn=turn, drop=float(self._rng.uniform(0.0, 0.02)))
+        return self._shifted(stage, shift, name=MISTAKE, turn=turn, drop=float(self._rng.uniform(0.0, 0.02)))
 
     @staticmethod
-    def _shifted(stage: Stage, shift: np.ndarray, *, turn: float, drop: float) -> Stage:
+    def _shifted(stage: Stage, shift: np.ndarray, *, name: str, turn: float, drop: float) -> Stage:
         aim = stage.target
         dx, dy = float(shift[0]), float(shift[1])
         return replace(
             stage,
-            name="detour",
+            name=name,
             target=lambda truth, entry: _moved(aim(truth, entry), dx, dy, -drop, turn),
             dwell_s=0.0,
         )

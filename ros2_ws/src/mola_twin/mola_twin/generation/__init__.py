@@ -1,0 +1,1 @@
+"""Demonstrations by the scripted expert, as a LeRobot dataset: ``mola data generate``."""

@@ -1,0 +1,63 @@
+"""What a generated dataset consists of; the same plan gives the same dataset."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mola_core.contracts.io_spec import DataContract
+from mola_twin.tasks.seeds import require_training_seeds
+
+
+class NoisePlan(BaseModel):
+    """Mistakes to recover from, see :class:`mola_twin.expert.noise.RecoveryNoise`, and starts off home."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    detour_probability: float = Field(default=0.5, ge=0.0, le=1.0)
+    aim_m: float = Field(default=0.01, ge=0.0, le=0.05)
+    arm_jitter_rad: float = Field(default=0.02, ge=0.0, le=0.2)
+
+
+class GenerationPlan(BaseModel):
+    """Every task is done once from each seed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tasks: tuple[str, ...] = Field(min_length=1)
+    first_seed: int
+    num_seeds: int = Field(ge=1)
+    variant: str = "id"
+    cameras: tuple[str, ...] = Field(min_length=1)
+    view_width: int = Field(ge=16, le=424)
+    view_height: int = Field(ge=16, le=240)
+    period_ms: int = Field(default=100, ge=20, le=1000)
+    hold_rows: int = Field(default=5, ge=0, le=50)
+    """Rows kept after the task is done: what doing nothing looks like."""
+    noise: NoisePlan = NoisePlan()
+    label_size: int = Field(default=0, ge=0, le=424)
+    """Side of the exact label maps; 0: none."""
+
+    @property
+    def contract(self) -> DataContract:
+        """Of the dataset."""
+        return DataContract(cameras=self.cameras, period_ns=self.period_ms * 1_000_000)
+
+    def episodes(self) -> "Iterator[Assignment]":
+        """All episodes, in the order of the dataset: the tasks of one seed after the other, so that any part is balanced."""
+        for seed in require_training_seeds(self.first_seed, self.num_seeds):
+            for task in self.tasks:
+                yield Assignment(task=task, seed=seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One episode to make."""
+
+    task: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Name of its file."""
+        return f"{self.seed:08d}-{self.task}"

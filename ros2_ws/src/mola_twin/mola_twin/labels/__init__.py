@@ -1,0 +1,1 @@
+"""What the simulator knows of every pixel: distance, what it shows, and where that moves."""
