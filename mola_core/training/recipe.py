@@ -1,7 +1,7 @@
 """A recipe: everything that decides what comes out of training, except the data's place and the machine.
 
-Recipes are frozen and made by functions (:mod:`mola_core.training.recipes`), one deriving from another. A checkpoint carries the recipe
-that made it.
+Recipes are frozen and made by functions (:mod:`mola_core.training.recipes`), one deriving from another. A checkpoint carries the
+recipe that made it.
 """
 
 from typing import Literal, Self
@@ -79,12 +79,13 @@ class StageSpec(Record):
     optimizer: OptimizerSpec
     schedule: Schedule = Field(default=CosineSchedule(), discriminator="kind")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """``auto``: bf16 on a GPU, fp32 elsewhere."""
+    """``auto``: bf16 where the device multiplies matrices in it (a GPU, a CPU with AMX), fp32 elsewhere."""
     activation_checkpointing: bool = False
     ema_decay: float | None = Field(default=None, gt=0.0, lt=1.0)
     """Of the averaged weights, which are what is used afterwards; None: no averaging."""
     log_every: int = Field(default=20, ge=1)
     validate_every: int = Field(default=500, ge=1)
+    validation_batches: int = Field(default=8, ge=1)
     save_every: int = Field(default=500, ge=1)
     picture_every: int = Field(default=1000, ge=1)
     keep_last: int = Field(default=2, ge=1)
@@ -119,6 +120,8 @@ class VideoStage(StageSpec):
     """How often the instruction is withheld."""
     one_step_share: float = Field(default=0.0, ge=0.0, le=1.0)
     """How often the noise is that of one-step imagination, ``sigma_max``, instead of a drawn one; 0 in the paper."""
+    cache_latents: bool = True
+    """Compute the frozen autoencoder's latents once and keep them on disk, instead of anew in every step."""
 
 
 class IdmStage(StageSpec):

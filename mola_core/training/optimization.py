@@ -1,0 +1,47 @@
+"""AdamW over the trained parameters, mixed precision, and the length of gradients."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mola_core.training.recipe import OptimizerSpec, StageSpec
+
+_CPU = Path("/proc/cpuinfo")
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def make_optimizer(parameters: Mapping[str, nn.Parameter], spec: OptimizerSpec) -> torch.optim.AdamW:
+    """AdamW that decays matrices only: pulling gains and biases towards zero helps nobody."""
+    decayed = [parameter for parameter in parameters.values() if parameter.ndim >= 2]
+    plain = [parameter for parameter in parameters.values() if parameter.ndim < 2]
+    groups = [
+        {"params": decayed, "weight_decay": spec.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    filled = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(filled, lr=spec.learning_rate, betas=spec.betas)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """The same for all groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
+def autocast_dtype(spec: StageSpec, device: torch.device) -> torch.dtype | None:
+    """What matrices are multiplied in; None for fp32."""
+    if spec.precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" or cpu_has_bf16_matrices() else None
+    return _DTYPES.get(spec.precision)
+
+
+def make_scaler(spec: StageSpec, device: torch.device) -> torch.amp.GradScaler:
+    """Scales losses in fp16, whose small gradients would vanish; does nothing otherwise."""
+    return torch.amp.GradScaler(device.type, enabled=autocast_dtype(spec, device) is torch.float16)
+
+
+def cpu_has_bf16_matrices() -> bool:
+    """Whether this CPU has AMX tiles; without them bf16 is slower than fp32."""
+    return any("amx_bf16" in line for line in _CPU.read_text(encoding="utf-8").splitlines() if line.startswith("flags"))

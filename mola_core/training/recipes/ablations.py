@@ -1,0 +1,109 @@
+"""Variants of a recipe, each a few lines: the paper's ablations and the baselines.
+
+Every function takes the recipe that it changes, so that ``twin`` and ``full`` are ablated alike. Names on the command line are
+``<recipe>.<variant>``, ``twin.flow-depth`` for instance.
+"""
+
+from collections.abc import Callable
+from itertools import combinations
+
+from mola_core.nets.config import DEPTH, FLOW, SEMANTIC, ArHeadConfig, EdmHeadConfig, ImageEncoderConfig, MemberConfig
+from mola_core.training.recipe import Recipe
+from mola_core.training.recipes.changes import changed
+
+Variant = Callable[[Recipe], Recipe]
+_MEMBERS = {member.name: member for member in (FLOW, DEPTH, SEMANTIC)}
+
+
+def with_members(*members: MemberConfig) -> Variant:
+    """Another mixture (tables 5 and 13)."""
+    return lambda recipe: changed(recipe, model={"mixture": {"members": [member.model_dump() for member in members]}})
+
+
+def vpp_like(recipe: Recipe) -> Recipe:
+    """No inverse dynamics: video features go straight to the head (first row of table 5)."""
+    return changed(recipe, model={"mixture": None}, idm=None)
+
+
+def single_rgb(recipe: Recipe) -> Recipe:
+    """One inverse dynamics model that learns from pictures alone (table 13)."""
+    return with_members(MemberConfig(name="rgb", targets=()))(recipe)
+
+
+def single_multimodal(recipe: Recipe) -> Recipe:
+    """One inverse dynamics model and one codebook with all modalities' losses (table 13)."""
+    return with_members(MemberConfig(name="all", targets=("semantic", "depth", "flow")))(recipe)
+
+
+def direct(recipe: Recipe) -> Recipe:
+    """The modalities' features go to the head without inverse dynamics or codebook (table 13)."""
+    return with_members(*(member.model_copy(update={"bottleneck": "none"}) for member in _MEMBERS.values()))(recipe)
+
+
+def from_scratch(recipe: Recipe) -> Recipe:
+    """MoIDM without pretraining (figure 5)."""
+    return changed(recipe, idm=None, policy={"mixture": "from_scratch"})
+
+
+def frozen(recipe: Recipe) -> Recipe:
+    """MoIDM stays as stage II left it (figure 5)."""
+    return changed(recipe, policy={"mixture": "frozen"})
+
+
+def video_steps(number: int) -> Variant:
+    """Denoising passes when acting (table 10)."""
+    return lambda recipe: changed(recipe, acting={"video_steps": number})
+
+
+def ar_head(recipe: Recipe) -> Recipe:
+    """An autoregressive transformer over discretised actions (table 11)."""
+    head = ArHeadConfig(dit=recipe.model.head.dit.model_copy(update={"causal": True}))
+    return changed(recipe, model={"head": head})
+
+
+def edm_head(recipe: Recipe) -> Recipe:
+    """The same network as an EDM denoiser, as the release trains it."""
+    return changed(recipe, model={"head": EdmHeadConfig(dit=recipe.model.head.dit)})
+
+
+def same_frame(recipe: Recipe) -> Recipe:
+    """At test time the present stands for the future (table 14)."""
+    return changed(recipe, acting={"control": "same"})
+
+
+def noisy_frame(recipe: Recipe) -> Recipe:
+    """At test time the present with noise stands for the future (table 14)."""
+    return changed(recipe, acting={"control": "noisy"})
+
+
+def diffusion_policy(recipe: Recipe) -> Recipe:
+    """No imagination at all: the head on an image encoder of its own (outside baseline)."""
+    encoder = ImageEncoderConfig(width=recipe.model.visual.width)
+    without = {"backbone": None, "mixture": None, "visual": encoder}
+    return changed(recipe, model=without, autoencoder=None, video=None, idm=None)
+
+
+def _modalities() -> dict[str, Variant]:
+    """All combinations of one and two; all three are the recipe itself."""
+    found: dict[str, Variant] = {}
+    for number in (1, 2):
+        for names in combinations(_MEMBERS, number):
+            found["-".join(names)] = with_members(*(_MEMBERS[name] for name in names))
+    return found
+
+
+VARIANTS: dict[str, Variant] = {
+    "vpp-like": vpp_like,
+    **_modalities(),
+    "single-rgb": single_rgb,
+    "single-multimodal": single_multimodal,
+    "direct": direct,
+    "from-scratch": from_scratch,
+    "frozen": frozen,
+    **{f"video-steps-{number}": video_steps(number) for number in (2, 10, 20)},
+    "ar-head": ar_head,
+    "edm-head": edm_head,
+    "same-frame": same_frame,
+    "noisy-frame": noisy_frame,
+    "diffusion-policy": diffusion_policy,
+}

@@ -1,0 +1,105 @@
+"""What a stage hands to the loop: an objective, what of it stays frozen, and batches."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from torch import Tensor, nn
+
+from mola_core.training.draws import Draws
+from mola_core.training.order import Share
+from mola_core.training.recipe import StageSpec
+
+Batch = dict[str, Tensor]
+"""Tensors with the samples along their first axis; their names are the stage's own business."""
+Pictures = dict[str, UInt8[np.ndarray, "height width 3"]]
+
+
+class Objective(Protocol):
+    """An ``nn.Module`` that computes the losses of a batch: ``loss`` is what is minimised, the rest is for people."""
+
+    def __call__(self, batch: Batch, draws: Draws) -> dict[str, Tensor]: ...
+
+
+class BatchSource(Protocol):
+    """Samples by number, ready for the objective."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
+        """Those samples, on the CPU; the same indices always give the same batch. Used from several processes."""
+        ...
+
+
+def no_pictures() -> Pictures:
+    """For a stage that has nothing to show."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training."""
+
+    name: str
+    """``autoencoder``, ``video``, ``idm-depth`` …, ``policy``."""
+    spec: StageSpec
+    objective: nn.Module
+    """An :class:`Objective`. Its attribute ``model`` is the whole model; what is only needed in training stands beside it."""
+    frozen: tuple[str, ...]
+    """Names of submodules and parameters of the objective that keep their weights and stay in evaluation mode."""
+    training: BatchSource
+    shares: tuple[Share, ...]
+    """How ``training`` is mixed."""
+    validation: BatchSource | None = None
+    pictures: Callable[[], Pictures] = field(default=no_pictures)
+    """Called now and then, without gradients, with the averaged weights in use."""
+
+    def __post_init__(self) -> None:
+        freeze(self.objective, self.frozen)
+
+
+def freeze(objective: nn.Module, names: Sequence[str]) -> None:
+    """Take the gradients from everything under ``names``, and give them to all the rest.
+
+    Raises:
+        ValueError: a name under which there is nothing.
+    """
+    known = {name for name, _ in objective.named_modules()} | {name for name, _ in objective.named_parameters()}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise ValueError(f"nothing to freeze under {missing}")
+    for name, parameter in objective.named_parameters():
+        parameter.requires_grad_(not is_under(name, names))
+
+
+def is_under(name: str, prefixes: Sequence[str]) -> bool:
+    """Whether ``name`` is one of ``prefixes`` or inside one of them."""
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def set_training(objective: nn.Module, *, frozen: Sequence[str], training: bool) -> None:
+    """Training or evaluation mode; what is frozen is always in evaluation mode."""
+    objective.train(training)
+    for name, module in objective.named_modules():
+        if is_under(name, frozen):
+            module.eval()
+
+
+def trained_parameters(objective: nn.Module) -> dict[str, nn.Parameter]:
+    """Those that have gradients, by name."""
+    return {name: parameter for name, parameter in objective.named_parameters() if parameter.requires_grad}
+
+
+def num_steps(stage: Stage) -> int:
+    """Optimizer steps of the whole stage."""
+    if stage.spec.steps is not None:
+        return stage.spec.steps
+    samples = sum(share.size for share in stage.shares)
+    return max(1, round((stage.spec.epochs or 0.0) * samples / stage.spec.batch_size))
+
+
+def whole_of(source: BatchSource) -> Share:
+    """All of ``source``, without mixing."""
+    return Share(first=0, size=len(source), weight=1.0)
