@@ -10,9 +10,10 @@ from mola_interfaces.msg import ServoStatus
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, FakeClock
 from mola_core.contracts.errors import ConfigError, DeviceError
 from mola_core.contracts.types import ActionChunk, ActionSpace, RobotMode, RobotState, SafetyMode
-from mola_nodes.scripted.inputs import NewestInputs
+from mola_nodes.policy.inputs import NewestInputs
+from mola_nodes.policy.rollout import Rollout, shortened
 from mola_nodes.scripted.instruction import task_of_instruction
-from mola_nodes.scripted.rollout import Rollout, shortened
+from mola_nodes.scripted.planner import ExpertPlanner
 from mola_twin.tasks.instructions import TASKS
 
 FRAME_NS = 33 * NS_PER_MS
@@ -109,10 +110,16 @@ class Run:
         self.clock = FakeClock()
         self.inputs = FakeInputs(self.clock, num_frames=num_frames)
         self.sent: list[ActionChunk] = []
-        self.rollout = Rollout(
+        planner = ExpertPlanner(
             task="press_button",
             expert=expert or FakeExpert(),
             world=world or FakeWorld(),  # type: ignore[arg-type]
+            inputs=self.inputs,
+            clock=self.clock,
+        )
+        self.rollout = Rollout(
+            source="scripted",
+            planner=planner,
             inputs=self.inputs,
             lead_role="third_person",
             send=self.sent.append,

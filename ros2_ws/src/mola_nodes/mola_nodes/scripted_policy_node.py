@@ -1,18 +1,14 @@
 """The scripted policy: an action server that runs the twin's expert and, beside the twin's truth, sees and acts through ROS."""
 
 import itertools
-import threading
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-from mola_interfaces.action import RunPolicy
 from mola_interfaces.msg import RobotState
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.action.server import ServerGoalHandle
-from rclpy.task import Future
 from sensor_msgs.msg import Image
 
 from mola_core.contracts.clock import NS_PER_MS
@@ -20,21 +16,22 @@ from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.site import load_site
 from mola_nodes import graph
 from mola_nodes.conversions.motion import message_from_chunk, robot_state_from_message
-from mola_nodes.conversions.policy import feedback_message, result_message, time_limit_ns
 from mola_nodes.conversions.wire import ns_from_time
 from mola_nodes.diagnostics import diagnostic_array, inputs_diagnostic
 from mola_nodes.lifecycle import MolaNode
 from mola_nodes.params import Param, SiteParams
+from mola_nodes.policy.inputs import NewestInputs
+from mola_nodes.policy.rollout import Rollout
+from mola_nodes.policy.server import PolicyServer
 from mola_nodes.process import Ending, run_node
-from mola_nodes.scripted.inputs import NewestInputs
-from mola_nodes.scripted.instruction import refusal_of, task_of_instruction
-from mola_nodes.scripted.rollout import Rollout
+from mola_nodes.scripted.instruction import task_of_instruction
+from mola_nodes.scripted.planner import ExpertPlanner
 from mola_twin.expert.expert import make_expert
 from mola_twin.world_client import WorldClient
 
 LEAD_ROLE = "third_person"
 """Its frames set the pace."""
-_FINISH_S = 3.0
+SOURCE = "scripted"
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,6 @@ class ScriptedPolicyNode(MolaNode[ScriptedPolicyParams]):
         super().__init__(graph.POLICY, params_type=ScriptedPolicyParams, ending=ending)
         # counts on over restarts of this node, so that its chunks are never taken for old ones
         self._sequence = itertools.count(self.system_clock.now_ns() // NS_PER_MS)
-        self._busy, self._leaving = threading.Lock(), threading.Event()
 
     def configure(self, stack: ExitStack) -> None:
         """Read the site and see that the twin's world answers."""
@@ -73,17 +69,7 @@ class ScriptedPolicyNode(MolaNode[ScriptedPolicyParams]):
         self.open_subscription(graph.ROBOT_STATE, self._on_state, stack)
         self.open_subscription(graph.SERVO_STATUS, self._inputs.note_servo, stack)
         self.open_timer(1.0, self._publish_diagnostics, stack)
-        server = ActionServer(
-            self,
-            graph.RUN_POLICY.type,
-            graph.RUN_POLICY.name,
-            execute_callback=self._execute,
-            goal_callback=self._judge_goal,
-            cancel_callback=lambda _goal: CancelResponse.ACCEPT,
-        )
-        stack.callback(server.destroy)
-        stack.callback(self._finish_goal)
-        self._leaving.clear()
+        self._server = PolicyServer(self, check=task_of_instruction, run_goal=self._run_goal, stack=stack)
 
     def _on_state(self, message: RobotState) -> None:
         self._inputs.note_state(robot_state_from_message(message))
@@ -91,59 +77,34 @@ class ScriptedPolicyNode(MolaNode[ScriptedPolicyParams]):
     def _on_frame(self, role: str, message: Image) -> None:
         self._inputs.note_frame(role, ns_from_time(message.header.stamp))
 
-    def _judge_goal(self, goal: RunPolicy.Goal) -> GoalResponse:
-        refusal = refusal_of(goal, busy=self._busy.locked())
-        if refusal:
-            self.get_logger().error(f"goal refused: {refusal}")
-        return GoalResponse.REJECT if refusal else GoalResponse.ACCEPT
-
-    async def _execute(self, goal: ServerGoalHandle) -> RunPolicy.Result:
-        # A thread of its own, so that one executor thread suffices: rclpy's several cost four times the CPU time.
-        ended = Future()
-        threading.Thread(target=lambda: ended.set_result(self._run(goal)), name="rollout", daemon=True).start()
-        return await ended
-
-    def _run(self, goal: ServerGoalHandle) -> RunPolicy.Result:
-        with self._busy, self._open_world() as world:
-            rollout = self._rollout(task_of_instruction(goal.request.instruction).name, world=world)
-            end = rollout.run(
-                time_limit_ns=time_limit_ns(goal.request),
-                cancelled=lambda: goal.is_cancel_requested or self._leaving.is_set(),
-                progress=lambda progress: goal.publish_feedback(feedback_message(**asdict(progress))),
+    def _run_goal(self, instruction: str, drive: Callable[[Rollout], None]) -> None:
+        task = task_of_instruction(instruction).name
+        with self._open_world() as world:
+            planner = ExpertPlanner(
+                task=task,
+                expert=make_expert(task, self._site),
+                world=world,
+                inputs=self._inputs,
+                clock=self.system_clock,
             )
-            if end.outcome == RunPolicy.Result.SUCCEEDED:
-                goal.succeed()
-            elif goal.is_cancel_requested:
-                goal.canceled()
-            else:
-                goal.abort()
-        self.get_logger().info(f"{goal.request.instruction!r}: {end.reason}")
-        return result_message(**asdict(end), elapsed_ns=rollout.elapsed_ns, chunks_sent=rollout.chunks_sent)
-
-    def _rollout(self, task: str, *, world: WorldClient) -> Rollout:
-        return Rollout(
-            task=task,
-            expert=make_expert(task, self._site),
-            world=world,
-            inputs=self._inputs,
-            lead_role=LEAD_ROLE,
-            send=lambda chunk: self._chunks.publish(message_from_chunk(chunk)),
-            next_sequence=self._sequence.__next__,
-            clock=self.system_clock,
-        )
+            drive(
+                Rollout(
+                    source=SOURCE,
+                    planner=planner,
+                    inputs=self._inputs,
+                    lead_role=LEAD_ROLE,
+                    send=lambda chunk: self._chunks.publish(message_from_chunk(chunk)),
+                    next_sequence=self._sequence.__next__,
+                    clock=self.system_clock,
+                )
+            )
 
     def _open_world(self) -> WorldClient:
         return WorldClient(self.params.world_host, self.params.world_port)
 
     def _publish_diagnostics(self) -> None:
-        status = inputs_diagnostic(self._inputs.missing(), busy=self._busy.locked())
+        status = inputs_diagnostic(self._inputs.missing(), busy=self._server.busy)
         self._diagnostics.publish(diagnostic_array(status, stamp_ns=self.system_clock.now_ns()))
-
-    def _finish_goal(self) -> None:
-        """End a running goal, so that nobody uses what is about to be destroyed."""
-        self._leaving.set()
-        if self._busy.acquire(timeout=_FINISH_S):
-            self._busy.release()
 
 
 def main() -> NoReturn:

@@ -2,10 +2,7 @@
 
 import re
 
-from mola_interfaces.action import RunPolicy
-
 from mola_core.contracts.errors import ConfigError
-from mola_nodes.conversions.policy import time_limit_ns
 from mola_twin.tasks.instructions import TASKS, TaskSpec
 
 
@@ -21,18 +18,6 @@ def task_of_instruction(instruction: str) -> TaskSpec:
             return spec
     known = "; ".join(_example(spec) for spec in TASKS.values())
     raise ConfigError(f"the scripted policy does not understand {instruction!r}; it knows e.g.: {known}")
-
-
-def refusal_of(goal: RunPolicy.Goal, *, busy: bool) -> str:
-    """Why the goal cannot be accepted; empty if it can."""
-    if busy:
-        return "another goal is being executed; cancel it first"
-    try:
-        task_of_instruction(goal.instruction)
-        time_limit_ns(goal)
-    except ConfigError as error:
-        return str(error)
-    return ""
 
 
 def _pattern(phrasing: str) -> re.Pattern[str]:

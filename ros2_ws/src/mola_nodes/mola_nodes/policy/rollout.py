@@ -1,4 +1,4 @@
-"""One run of the scripted expert through the graph: a chunk at each frame until something ends it, then to rest."""
+"""One run of a policy through the graph: a chunk at each frame until something ends it, then to rest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,40 +9,39 @@ from mola_interfaces.action import RunPolicy
 
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, Clock
 from mola_core.contracts.errors import MolaError
-from mola_core.contracts.types import ActionChunk, RobotState
-from mola_nodes.scripted.inputs import NewestInputs
-from mola_twin.tasks.success import Success
-from mola_twin.tasks.truth import Truth
+from mola_core.contracts.types import ActionChunk
+from mola_nodes.policy.inputs import NewestInputs
 
-SOURCE = "scripted"
 _PATIENCE_S = 2.0
 _REST_S = 2.0
 _REST_TAIL_NS = 250 * NS_PER_MS
 """How much of the last plan is still executed while coming to rest."""
 
 
-class Expert(Protocol):
-    """Closed-loop source of chunks; see :mod:`mola_twin.expert`."""
+class Planner(Protocol):
+    """Where the chunks of one run come from. Called in the run's thread."""
 
     @property
-    def stage(self) -> str:
-        """What it is doing."""
+    def phase(self) -> str:
+        """What it is doing, for people."""
         ...
 
-    def act(self, *, truth: Truth, state: RobotState, now_ns: int) -> ActionChunk:
-        """What to do from ``now_ns`` on."""
+    def refusal(self) -> str:
+        """Why it cannot begin; empty if it can."""
         ...
 
+    def plan(self) -> ActionChunk | None:
+        """The plan as of now; None where there is nothing newer than the last, which then stands.
 
-class World(Protocol):
-    """The twin's world; see :mod:`mola_twin.world_client`."""
+        Its source, sequence and ``alive_stamp_ns`` are filled in by the run.
 
-    def truth(self) -> Truth:
-        """Where everything is."""
+        Raises:
+            MolaError: it cannot go on.
+        """
         ...
 
-    def success(self) -> Success:
-        """Is the running task done?"""
+    def ending(self) -> "RolloutEnd | None":
+        """How it ended, if the planner itself can tell that it is over."""
         ...
 
 
@@ -70,9 +69,8 @@ class Rollout:
     def __init__(
         self,
         *,
-        task: str,
-        expert: Expert,
-        world: World,
+        source: str,
+        planner: Planner,
         inputs: NewestInputs,
         lead_role: str,
         send: Callable[[ActionChunk], None],
@@ -80,9 +78,8 @@ class Rollout:
         clock: Clock,
     ) -> None:
         """``lead_role`` names the camera whose frames set the pace."""
-        self._task = task
-        self._expert = expert
-        self._world = world
+        self._source = source
+        self._planner = planner
         self._inputs = inputs
         self._lead_role = lead_role
         self._send = send
@@ -100,7 +97,7 @@ class Rollout:
     def run(
         self, *, time_limit_ns: int, cancelled: Callable[[], bool], progress: Callable[[Progress], None]
     ) -> RolloutEnd:
-        """Act until success, time limit, cancellation, lost inputs or a stopped arm; leave the arm at rest."""
+        """Act until it is done, time limit, cancellation, lost inputs or a stopped arm; leave the arm at rest."""
         self._start_ns = self._clock.monotonic_ns()
         try:
             ending = self._refusal() or self._act(time_limit_ns, cancelled=cancelled, progress=progress)
@@ -111,11 +108,9 @@ class Rollout:
         return ending
 
     def _refusal(self) -> RolloutEnd | None:
-        truth = self._world.truth()
-        if truth.task != self._task:
-            return RolloutEnd(
-                RunPolicy.Result.FAILED, f"the twin is set up for {truth.task!r}; reset it to {self._task!r}"
-            )
+        refusal = self._planner.refusal()
+        if refusal:
+            return RolloutEnd(RunPolicy.Result.FAILED, refusal)
         if not self._inputs.servo_is_engaged:
             return self._arm_stopped()
         missing = self._wait_for_inputs()
@@ -148,22 +143,21 @@ class Rollout:
                 return RolloutEnd(RunPolicy.Result.TIME_LIMIT, f"not done within {time_limit_ns / NS_PER_S:g} s")
             if not self._inputs.servo_is_engaged:
                 return self._arm_stopped()
-            if self._world.success().done:
-                return RolloutEnd(RunPolicy.Result.SUCCEEDED, "done")
+            ending = self._planner.ending()
+            if ending is not None:
+                return ending
             chunk = self._step()
-            progress(Progress(chunk.stamp_ns, self._expert.stage, self.elapsed_ns, self.chunks_sent))
+            if chunk is not None:
+                progress(Progress(chunk.stamp_ns, self._planner.phase, self.elapsed_ns, self.chunks_sent))
 
-    def _step(self) -> ActionChunk:
-        state = self._inputs.state
-        assert state is not None  # noqa: S101  # missing() would have said so
-        # the claim of what was seen comes before the look at the truth, so that it is never newer than the plan
-        stamp_ns = self._inputs.oldest_stamp_ns()
-        chunk = self._expert.act(truth=self._world.truth(), state=state, now_ns=self._clock.now_ns())
-        return self._publish(replace(chunk, stamp_ns=stamp_ns))
+    def _step(self) -> ActionChunk | None:
+        """Send the newest plan: a new one, or the last once more to say that its source still stands by it."""
+        plan = self._planner.plan() or self._last
+        return None if plan is None else self._publish(plan)
 
     def _publish(self, chunk: ActionChunk) -> ActionChunk:
         alive_ns = max(chunk.stamp_ns, self._inputs.oldest_stamp_ns())
-        sent = replace(chunk, source=SOURCE, sequence=self._next_sequence(), alive_stamp_ns=alive_ns)
+        sent = replace(chunk, source=self._source, sequence=self._next_sequence(), alive_stamp_ns=alive_ns)
         self._send(sent)
         self._last = sent
         self.chunks_sent += 1
