@@ -62,6 +62,49 @@ class SmallVideoConfig(NetConfig):
     """Levels with spatial, language and temporal attention."""
     tap_levels: tuple[int, ...] = (2, 1)
     """Levels of the way up whose outputs are joined at the grid of the last one named; what comes after is not run for features."""
+    predict: Literal["picture", "change"] = "picture"
+    """``change``: the network says how the future differs from the present, which is little for most of a picture."""
+    sigma_max: float = 80.0
+
+    @model_validator(mode="after")
+    def _taps_fall(self) -> "SmallVideoConfig":
+        if not self.tap_levels or list(self.tap_levels) != sorted(set(self.tap_levels), reverse=True):
+            raise ValueError(f"tap_levels must fall from coarse to fine, got {self.tap_levels}")
+        if self.tap_levels[0] >= len(self.widths):
+            raise ValueError(f"tap_levels {self.tap_levels} name a level that widths {self.widths} do not have")
+        return self
+
+
+class CosineConfig(NetConfig):
+    """Cosine transform of 8×8 blocks as latents: how many of the 64 waves of luma, and of each chroma plane, are kept."""
+
+    luma: int = Field(default=32, ge=1, le=64)
+    chroma: int = Field(default=8, ge=1, le=64)
+
+    @property
+    def channels(self) -> int:
+        return self.luma + 2 * self.chroma
+
+
+class StackedVideoConfig(NetConfig):
+    """A convolutional UNet of two levels that takes all frames at once, as channels; see :mod:`mola_core.nets.stacked_video`."""
+
+    kind: Literal["stacked"] = "stacked"
+    height: int = 96
+    width: int = 160
+    num_frames: int = 3
+    """T; frame 0 is the present."""
+    num_cameras: int = 2
+    token_width: int = 384
+    latents: CosineConfig = CosineConfig()
+    width_fine: int = 128
+    width_coarse: int = 192
+    blocks: int = 1
+    """At the fine level, on the way down and again on the way up."""
+    blocks_coarse: int = 2
+    embedding: int = 128
+    feature_width: int = 64
+    """F, of every frame."""
     sigma_max: float = 80.0
 
 
@@ -103,7 +146,7 @@ class WanConfig(NetConfig):
     temporal_stride: int = 4
 
 
-BackboneConfig = Annotated[SmallVideoConfig | SvdConfig | WanConfig, Field(discriminator="kind")]
+BackboneConfig = Annotated[SmallVideoConfig | StackedVideoConfig | SvdConfig | WanConfig, Field(discriminator="kind")]
 
 
 # --- visual tokens of the head ----------------------------------------------------------------------------------------
@@ -122,16 +165,31 @@ class VideoFormerConfig(NetConfig):
     """Learned positions of grid cells and cameras, which the release does not have."""
 
 
+class KeypointsConfig(NetConfig):
+    """Spatial softmax under the instruction: ``keypoints`` places a frame and camera, told in ``tokens_per_frame`` tokens."""
+
+    kind: Literal["keypoints"] = "keypoints"
+    width: int = 192
+    inner: int = 96
+    keypoints: int = 24
+    values: int = 8
+    """Numbers of feature beside the two of place."""
+    tokens_per_frame: int = 4
+
+
 class ImageEncoderConfig(NetConfig):
     """The policy's own convolutional encoder of the current pictures: Diffusion Policy, an outside baseline without imagination."""
 
     kind: Literal["image_encoder"] = "image_encoder"
+    height: int = 96
+    width: int = 96
     widths: tuple[int, ...] = (32, 64, 128, 256)
-    width: int = 384
-    """Of a token; one token a grid cell and camera."""
+    """One level each; each halves the picture."""
+    token_width: int = 384
+    """One token a grid cell and camera."""
 
 
-VisualConfig = Annotated[VideoFormerConfig | ImageEncoderConfig, Field(discriminator="kind")]
+VisualConfig = Annotated[VideoFormerConfig | KeypointsConfig | ImageEncoderConfig, Field(discriminator="kind")]
 
 
 # --- inverse dynamics -------------------------------------------------------------------------------------------------
@@ -199,7 +257,6 @@ class DecodersConfig(NetConfig):
     width: int = 384
     depth: int = 4
     heads: int = 6
-    patch: int = 16
     modalities: dict[str, ModalityConfig] = {
         "semantic": ModalityConfig(loss="classes", channels=16),
         "depth": ModalityConfig(loss="l1", channels=1),
@@ -264,8 +321,8 @@ class FlowHeadConfig(NetConfig):
     kind: Literal["flow"] = "flow"
     dit: DitConfig = DitConfig()
     steps: int = 10
-    late_bias: float = 1.0
-    """Flow times in training are 1 − u ** late_bias … larger looks more at noisy ones; 1 is uniform."""
+    early_bias: float = Field(default=1.0, gt=0)
+    """Flow times in training are 1 − u ** (1 / early_bias) for u uniform in 0 … 1: above 1, noisy ones come more often."""
     max_prefix: int = Field(default=0, ge=0)
     """Rows already committed that training may show clean, so that ``sample`` can continue them."""
 

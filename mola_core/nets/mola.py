@@ -6,11 +6,31 @@ the export cuts the line between imagination and policy at the same place.
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from mola_core.nets.config import Control, MolaConfig
+from mola_core.nets.building import (
+    Backbone,
+    Head,
+    Tokens,
+    Visual,
+    build_backbone,
+    build_head,
+    build_tokens,
+    build_visual,
+)
+from mola_core.nets.config import Control, FeatureTokensConfig, MolaConfig
+from mola_core.nets.decoders import Canvas, IdmPretraining
+from mola_core.nets.image_encoder import ImageEncoder
+from mola_core.nets.mixture import MixtureOfIdms
 from mola_core.nets.protocols import HeadCondition, Instruction, LatentActions
+from mola_core.nets.tokens import PixelTokens, Transition
+from mola_core.nets.video_diffusion import flat_cameras, imagine_latents, per_camera
+
+NOISY_CONTROL_STD = 0.5
+"""Noise on the present where it stands for the future (paper, table 14), in standard deviations of its tokens' source."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +62,43 @@ class Conditioned:
     @property
     def commitment_loss(self) -> Float[Tensor, ""] | None:
         """Sum over members; None without a mixture."""
-        raise NotImplementedError
+        losses = [actions.commitment_loss for actions in self.latent_actions.values()]
+        return torch.stack(losses).sum() if losses else None
 
 
 class Mola(nn.Module):
     """backbone (frozen after stage I) → mixture and visual tokens → head; backbone and mixture may be None, see the configuration."""
 
-    def __init__(self, config: MolaConfig) -> None:
+    def __init__(
+        self,
+        config: MolaConfig,
+        *,
+        backbone: Backbone | None,
+        visual: Visual,
+        tokens: Tokens | None,
+        mixture: MixtureOfIdms | None,
+        head: Head,
+    ) -> None:
         super().__init__()
         self.config = config
+        self.backbone = backbone
+        self.visual = visual
+        self.tokens = tokens
+        self.mixture = mixture
+        self.head = head
+
+    @property
+    def needs_latents(self) -> bool:
+        """Whether the policy looks at imagined pictures and the whole video network has to run."""
+        return isinstance(self.tokens, PixelTokens)
+
+    @property
+    def canvas(self) -> Canvas:
+        """The pictures that the mixture's tokens stand for, for the decoders of stage II."""
+        if self.tokens is None or self.config.backbone is None:
+            raise ValueError("a model without a mixture draws no pictures")
+        height, width = self.config.backbone.height, self.config.backbone.width
+        return Canvas(cameras=len(self.tokens.config.cameras), height=height, width=width, grid=self.tokens.grid)
 
     def imagine(
         self,
@@ -62,7 +110,71 @@ class Mola(nn.Module):
         features_only: bool = True,
     ) -> Imagination:
         """Denoise from pure ``noise`` (unit variance) in ``steps`` passes; deterministic given it."""
-        raise NotImplementedError
+        if self.backbone is None:
+            raise ValueError("this policy has no imagination")
+        cameras = images.shape[1]
+        present = self.backbone.encode(flat_cameras(images)[:, None])[:, 0]  # BC c h w
+        denoised = imagine_latents(
+            self.backbone,
+            present=present,
+            camera=self.camera_numbers(len(images), device=images.device),
+            instruction=per_camera(instruction, cameras=cameras),
+            noise=flat_cameras(noise),
+            steps=steps,
+            features_only=features_only,
+        )
+        clean = denoised.clean
+        return Imagination(
+            features=rearrange(denoised.features, "(b c) ... -> b c ...", c=cameras),
+            latents=None if clean is None else rearrange(clean, "(b c) ... -> b c ...", c=cameras),
+        )
+
+    def camera_numbers(self, batch: int, *, device: torch.device) -> Int[Tensor, "BC"]:
+        """The camera of each item once cameras are batch items of their own."""
+        return torch.arange(self.config.num_cameras, device=device).repeat(batch)
+
+    def decoded(self, imagination: Imagination) -> Float[Tensor, "B C T 3 H W"]:
+        """Imagined pictures."""
+        if self.backbone is None or imagination.latents is None:
+            raise ValueError("pictures need the clean latents: imagine with features_only=False")
+        frames = self.backbone.decode(flat_cameras(imagination.latents))
+        return rearrange(frames, "(b c) ... -> b c ...", c=imagination.latents.shape[1])
+
+    def transition(
+        self,
+        images: Float[Tensor, "B C 3 H W"],
+        *,
+        imagination: Imagination,
+        control: Control = "imagined",
+        control_noise: Tensor | None = None,
+    ) -> Transition:
+        """Tokens of now and of the imagined future; ``control`` puts something else in the future's place.
+
+        ``control_noise`` (only for ``noisy``): of unit variance and the shape of the present's source, drawn afresh when left out.
+        """
+        if self.tokens is None:
+            raise ValueError("a model without a mixture looks at no transition")
+        now, future = self._sources(images, imagination)
+        if control == "same":
+            future = now
+        if control == "noisy":
+            noise = torch.randn_like(now) if control_noise is None else control_noise
+            future = now + NOISY_CONTROL_STD * now.std() * noise
+        transition: Transition = self.tokens(now, future)
+        return transition
+
+    def _sources(self, images: Tensor, imagination: Imagination) -> tuple[Tensor, Tensor]:
+        """What the tokens of now and of the future are made from: B C F h w features, or B C 3 H W pixels."""
+        mixture = self.config.mixture
+        if mixture is None:
+            raise ValueError("a model without a mixture looks at no transition")
+        if isinstance(mixture.tokens, FeatureTokensConfig):
+            features = imagination.features
+            return features[:, :, mixture.tokens.now_frame], features[:, :, mixture.tokens.future_frame]
+        if imagination.latents is None:
+            raise ValueError("tokens from pixels need the clean latents: imagine with features_only=False")
+        chosen = imagination.latents[:, :, mixture.tokens.future_frame]
+        return images, self.decoded(Imagination(features=imagination.features, latents=chosen[:, :, None]))[:, :, 0]
 
     def condition(
         self,
@@ -70,9 +182,42 @@ class Mola(nn.Module):
         *,
         imagination: Imagination | None,
         control: Control = "imagined",
+        control_noise: Tensor | None = None,
     ) -> Conditioned:
         """Latent actions and visual tokens; ``imagination`` is None only for a policy without a backbone."""
-        raise NotImplementedError
+        latent_actions: dict[str, LatentActions] = {}
+        if self.mixture is not None:
+            if imagination is None:
+                raise ValueError("a mixture needs an imagination")
+            latent_actions = self.mixture(
+                self.transition(
+                    observation.images, imagination=imagination, control=control, control_noise=control_noise
+                )
+            )
+        visual = self._visual(observation, imagination)
+        return Conditioned(
+            head=HeadCondition(
+                latent_actions=self._joined(latent_actions, like=visual),
+                visual=visual,
+                instruction=observation.instruction,
+                state=observation.state,
+            ),
+            latent_actions=latent_actions,
+        )
+
+    def _visual(self, observation: NetObservation, imagination: Imagination | None) -> Float[Tensor, "B N D"]:
+        if isinstance(self.visual, ImageEncoder):
+            own: Tensor = self.visual(observation.images)
+            return own
+        if imagination is None:
+            raise ValueError("a video former needs an imagination")
+        tokens: Tensor = self.visual(imagination.features)
+        return tokens
+
+    def _joined(self, latent_actions: dict[str, LatentActions], *, like: Tensor) -> Float[Tensor, "B MQ D"]:
+        if self.mixture is None:
+            return like.new_zeros(len(like), 0, 1)
+        return self.mixture.joined(latent_actions)
 
     def policy_loss(
         self,
@@ -83,7 +228,10 @@ class Mola(nn.Module):
         mask: Bool[Tensor, "B K"],
     ) -> dict[str, Float[Tensor, ""]]:
         """Terms of stage III: ``action``, and ``commitment`` where there is a mixture; unweighted."""
-        raise NotImplementedError
+        conditioned = self.condition(observation, imagination=imagination)
+        losses: dict[str, Tensor] = {"action": self.head.loss(actions, mask=mask, condition=conditioned.head)}
+        commitment = conditioned.commitment_loss
+        return losses if commitment is None else losses | {"commitment": commitment}
 
     def act(
         self,
@@ -96,9 +244,36 @@ class Mola(nn.Module):
         control: Control = "imagined",
     ) -> Float[Tensor, "B K A"]:
         """Normalised actions, deterministic given both noises; ``action_steps`` defaults to the head's own."""
-        raise NotImplementedError
+        imagination = None
+        if self.backbone is not None:
+            if video_noise is None:
+                raise ValueError("imagination starts from noise: video_noise is missing")
+            imagination = self.imagine(
+                observation.images,
+                instruction=observation.instruction,
+                noise=video_noise,
+                steps=video_steps,
+                features_only=not self.needs_latents,
+            )
+        condition = self.condition(observation, imagination=imagination, control=control).head
+        actions: Tensor = self.head.sample(condition, noise=action_noise, steps=action_steps or self.head.default_steps)
+        return actions
 
 
 def build_mola(config: MolaConfig) -> Mola:
     """All networks of ``config`` with fresh weights; the sentence encoder is not among them (:mod:`mola_core.nets.language`)."""
-    return Mola(config)
+    backbone = None if config.backbone is None else build_backbone(config.backbone)
+    visual = build_visual(config, backbone)
+    tokens, mixture = None, None
+    if config.mixture is not None and config.backbone is not None and backbone is not None:
+        tokens = build_tokens(config.mixture.tokens, config.backbone, backbone)
+        mixture = MixtureOfIdms(config.mixture, token_width=tokens.width, num_tokens=tokens.num_tokens)
+    head = build_head(config, visual=visual, mixture=mixture)
+    return Mola(config, backbone=backbone, visual=visual, tokens=tokens, mixture=mixture, head=head)
+
+
+def build_pretraining(mola: Mola) -> IdmPretraining:
+    """The decoders of stage II around the mixture of ``mola``, which they share."""
+    if mola.mixture is None or mola.tokens is None or mola.config.mixture is None:
+        raise ValueError("a model without a mixture has nothing to pretrain")
+    return IdmPretraining(mola.config.mixture, mola.mixture, token_width=mola.tokens.width, canvas=mola.canvas)

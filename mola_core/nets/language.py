@@ -1,0 +1,94 @@
+"""Sentence encoders for training: many instructions at once, as tensors; frozen, and each sentence is encoded only once."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mola_core.contracts.errors import ConfigError
+from mola_core.nets.config import LanguageConfig
+from mola_core.nets.protocols import Instruction
+from mola_core.runtime.language import EncodedInstruction, RememberingEncoder, SentenceEncoder
+from mola_core.runtime.minilm import MiniLm
+
+CLIP_NAME = "openai/clip-vit-base-patch32"
+REMEMBERED = 4096
+
+
+class ClipText:
+    """The text half of CLIP ViT-B/32: last hidden states (512 wide) as tokens, the projected sentence as pooled vector.
+
+    Padding counts as tokens, as in the release, whose video model was trained so. The weights are the user's: a folder, or the name
+    under which the model hub keeps them.
+
+    Raises:
+        ConfigError: the weights cannot be loaded.
+    """
+
+    def __init__(self, weights: str | Path = CLIP_NAME, *, length: int = 20) -> None:
+        from transformers import CLIPTextModelWithProjection, CLIPTokenizer  # noqa: PLC0415  heavy, full size only
+
+        try:
+            self._tokenizer = CLIPTokenizer.from_pretrained(str(weights))
+            self._model = CLIPTextModelWithProjection.from_pretrained(str(weights))
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"no CLIP text encoder at {str(weights)!r}: give the folder of the weights of {CLIP_NAME} ({error})"
+            ) from error
+        self._model.requires_grad_(False).train(False)
+        self._length = length
+        self.digest = _digest_of(self._model)
+
+    @torch.no_grad()
+    def encode(self, instruction: str) -> EncodedInstruction:
+        """``length`` tokens, of which all count."""
+        numbers = self._tokenizer(
+            instruction, padding="max_length", truncation=True, max_length=self._length, return_tensors="pt"
+        )
+        out = self._model(**numbers)
+        return EncodedInstruction(
+            tokens=out.last_hidden_state[0].numpy(),
+            mask=np.ones(self._length, dtype=bool),
+            pooled=out.text_embeds[0].numpy(),
+        )
+
+
+def _digest_of(model: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def build_encoder(config: LanguageConfig, *, weights: Path | None = None) -> SentenceEncoder:
+    """The encoder of ``config``; ``weights`` is the folder of CLIP's, where it is CLIP."""
+    encoder: SentenceEncoder
+    if config.encoder == "clip":
+        encoder = ClipText(CLIP_NAME if weights is None else weights, length=config.length)
+    else:
+        encoder = MiniLm(length=config.length)
+    return RememberingEncoder(encoder, capacity=REMEMBERED)
+
+
+def instruction_of(
+    encoder: SentenceEncoder, sentences: Sequence[str], *, device: torch.device | str = "cpu"
+) -> Instruction:
+    """One sentence for each item of the batch."""
+    encoded = [encoder.encode(sentence) for sentence in sentences]
+    return Instruction(
+        tokens=torch.from_numpy(np.stack([each.tokens for each in encoded])).to(device),
+        mask=torch.from_numpy(np.stack([each.mask for each in encoded])).to(device),
+        pooled=torch.from_numpy(np.stack([each.pooled for each in encoded])).to(device),
+    )
+
+
+def without_words(instruction: Instruction) -> Instruction:
+    """What stands for no instruction at all: the first token and the pooled vector as zeros (text dropout of stage I)."""
+    mask = torch.zeros_like(instruction.mask)
+    mask[:, 0] = True
+    return Instruction(
+        tokens=torch.zeros_like(instruction.tokens), mask=mask, pooled=torch.zeros_like(instruction.pooled)
+    )
