@@ -1,0 +1,194 @@
+"""Where the engines in service live: what is wanted is loaded beside what serves, and what serves changes by a pointer.
+
+One slot holds one half of the policy (imagination or actor). The bundle manager says which bundles are wanted and which of them
+serves; every slot brings itself there, also after a restart. Loading happens in a thread of low priority; a bundle that
+cannot be loaded, or whose answers are wrong while it serves, is reported and never takes the serving one with it.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar
+
+from mola_core.contracts.errors import MolaError
+
+_LOADER_NICE = 10
+
+
+class Half(Protocol):
+    """One half of a bundle's policy, loaded."""
+
+    @property
+    def bundle_id(self) -> str: ...
+
+    def close(self) -> None:
+        """Release its engines' memory; it is not called again."""
+        ...
+
+
+HalfT = TypeVar("HalfT", bound=Half)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the bundle manager wants; ids are ``name/version``, empty for none."""
+
+    revision: int = 0
+    """Counts up with every change."""
+    active: str = ""
+    """Serves."""
+    staged: str = ""
+    """Loaded and warm, runs in the shadow."""
+    previous: str = ""
+    """Kept loaded, for an instant rollback."""
+
+    @property
+    def bundles(self) -> tuple[str, ...]:
+        """All that are to be loaded, the serving one first."""
+        return tuple(dict.fromkeys(name for name in (self.active, self.previous, self.staged) if name))
+
+
+@dataclass(frozen=True)
+class SlotReport:
+    """Where a slot is."""
+
+    revision: int
+    """The newest wish it has heard of."""
+    serving: str
+    """Bundle in service; empty while there is none."""
+    ready: tuple[str, ...]
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Bundle → why it could not be loaded, or was taken out of service."""
+
+
+class EngineSlot(Generic[HalfT]):
+    """Loads, serves and retires. :meth:`active` and :meth:`get` belong to the inference thread, the rest to any."""
+
+    def __init__(self, load: Callable[[str], HalfT]) -> None:
+        """``load`` makes a warm, verified half of a bundle id and raises MolaError where it cannot."""
+        self._load = load
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._wanted = Wanted()
+        self._halves: dict[str, HalfT] = {}
+        self._failed: dict[str, str] = {}
+        self._in_use = ""
+        self._retired: list[HalfT] = []
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="engine loader", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        for half in (*self._halves.values(), *self._retired):
+            half.close()
+        self._halves.clear()
+        self._retired.clear()
+
+    def want(self, wanted: Wanted) -> None:
+        """Take up a wish; an older one than the last is ignored. A bundle that is wanted anew may try again."""
+        with self._changed:
+            if wanted.revision <= self._wanted.revision:
+                return
+            before, self._wanted = self._wanted, wanted
+            for name in set(wanted.bundles) - set(before.bundles):
+                self._failed.pop(name, None)
+            self._changed.notify_all()
+
+    def active(self) -> HalfT | None:
+        """The half that serves: the wanted one if it is ready and sound, else the previous one, else none.
+
+        Whatever was handed out before may be released once this has been called again.
+        """
+        with self._changed:
+            name = self._serving()
+            if name != self._in_use:
+                self._in_use = name
+                self._changed.notify_all()
+            retired, self._retired = self._retired, []
+        for half in retired:
+            half.close()
+        return self._halves.get(name)
+
+    def get(self, bundle_id: str) -> HalfT | None:
+        """The half of this bundle, if it is loaded and sound; for following the other half, and for the shadow."""
+        with self._lock:
+            return None if bundle_id in self._failed else self._halves.get(bundle_id)
+
+    def fail(self, bundle_id: str, reason: str) -> None:
+        """Take a bundle out of service at once: it erred, gave what is not finite, or was late."""
+        with self._changed:
+            self._failed.setdefault(bundle_id, reason)
+            self._changed.notify_all()
+
+    def report(self) -> SlotReport:
+        """Where it is now."""
+        with self._lock:
+            return SlotReport(
+                revision=self._wanted.revision,
+                serving=self._serving(),
+                ready=tuple(name for name in self._halves if name not in self._failed),
+                failed=dict(self._failed),
+            )
+
+    def wanted(self) -> Wanted:
+        """The newest wish."""
+        with self._lock:
+            return self._wanted
+
+    def _serving(self) -> str:
+        for name in (self._wanted.active, self._wanted.previous):
+            if name in self._halves and name not in self._failed:
+                return name
+        # a bundle that nobody wants any more still serves until the wanted one is there
+        wanted_is_coming = self._wanted.active and self._wanted.active not in self._failed
+        return self._in_use if wanted_is_coming and self._in_use in self._halves else ""
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):  # inference comes first
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOADER_NICE)
+        while True:
+            with self._changed:
+                name = self._next()
+                while name is None and not self._closing:
+                    self._retire()
+                    self._changed.wait()
+                    name = self._next()
+                if self._closing or name is None:
+                    return
+            self._bring(name)
+
+    def _next(self) -> str | None:
+        missing = (name for name in self._wanted.bundles if name not in self._halves and name not in self._failed)
+        return next(missing, None)
+
+    def _bring(self, name: str) -> None:
+        try:
+            half = self._load(name)
+        except MolaError as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - a runtime's own error types are many; none may end the loader
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            with self._changed:
+                self._halves[name] = half
+            return
+        with self._changed:
+            self._failed[name] = reason
+
+    def _retire(self) -> None:
+        """Unload what is not wanted or has failed, except what is in use; the inference thread releases it between two calls."""
+        keep = {name for name in self._wanted.bundles if name not in self._failed} | {self._in_use}
+        for name in [name for name in self._halves if name not in keep]:
+            self._retired.append(self._halves.pop(name))
