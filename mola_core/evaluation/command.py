@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from mola_core.evaluation.conditions import CONTROLS, Conditions
 from mola_core.evaluation.errors import EvaluationError
@@ -176,7 +176,7 @@ class _Progress:
     def advance(self, _rollout: Any) -> None:
         self._bar.advance(self._task)
 
-    def __enter__(self) -> "_Progress":
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 

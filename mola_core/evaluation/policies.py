@@ -3,12 +3,14 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mola_core.evaluation.conditions import Control
 from mola_core.evaluation.errors import EvaluationError
 from mola_core.evaluation.sources import ChunkSource, HoldingSource, PolicySource, ScriptedSource
 from mola_core.runtime.policy import Policy
 
+_IN_THE_NETWORK: dict[Control, Literal["same", "noisy"]] = {"same-frame": "same", "noisy-frame": "noisy"}
 WITHOUT_POLICY = ("expert", "hold")
 CHECKPOINT_FILE = "checkpoint.json"
 BUNDLE_FILE = "manifest.json"
@@ -67,10 +69,12 @@ def open_policy(choice: PolicyChoice) -> Policy:
     """
     path = Path(choice.name)
     if (path / CHECKPOINT_FILE).is_file():
-        from mola_core.evaluation.torch_policy import TorchPolicy  # noqa: PLC0415  # torch takes seconds to import
+        from mola_core.export.stages import StageOptions  # noqa: PLC0415  # torch takes seconds to import
+        from mola_core.export.torch_policy import open_torch_policy  # noqa: PLC0415
 
-        return TorchPolicy.open(path, control=choice.control, device=choice.device)
-    if choice.control in {"same-frame", "noisy-frame"}:
+        options = StageOptions(control=_IN_THE_NETWORK.get(choice.control, "imagined"))
+        return open_torch_policy(path, options=options, device=choice.device)
+    if choice.control in _IN_THE_NETWORK:
         raise EvaluationError(
             f"--control {choice.control} intervenes inside the network: give the checkpoint, not a bundle"
         )

@@ -1,7 +1,7 @@
 """The two halves of a policy, run by engines: numbers in, numbers out, and whose they are is checked at every call."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from mola_core.runtime.foresight import Foresight, Observed
 from mola_core.runtime.language import SentenceEncoder
 from mola_core.runtime.noise import SeedCounter, action_noise, video_noise
 from mola_core.runtime.policy import PolicyAnswer
-from mola_core.runtime.tensors import RuntimeInputError, Tensor, Tensors, on_host
+from mola_core.runtime.tensors import RuntimeInputError, Tensor, Tensors, TensorSpec, on_host
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class EngineActor:
         self._language = language
         self._seeds = SeedCounter()
         self._gains = np.ones(len(modalities), dtype=np.float32)
-        self._declared = frozenset(spec.name for spec in engine.inputs)
+        self._can_settle = any(spec.name == stages.PREFIX_ACTIONS for spec in engine.inputs)
         self._noise_shape = _shape_of(engine, stages.ACTION_NOISE)
 
     def enable(self, modalities: frozenset[str]) -> None:
@@ -147,7 +147,12 @@ class EngineActor:
         self._gains = np.array([name in modalities for name in self.modalities], dtype=np.float32)
 
     def act(
-        self, foresight: Foresight, *, state: Float[np.ndarray, "13"], noise_seed: int | None = None
+        self,
+        foresight: Foresight,
+        *,
+        state: Float[np.ndarray, "13"],
+        noise_seed: int | None = None,
+        settled: Float[np.ndarray, "rows 7"] | None = None,
     ) -> PolicyAnswer:
         """See :class:`mola_core.runtime.policy.Actor`."""
         _check_bundle(foresight, self.bundle_id)
@@ -159,9 +164,10 @@ class EngineActor:
             stages.STATE: self._normalization.normalize_state(state),
             stages.ACTION_NOISE: action_noise(seed, shape=self._noise_shape),
             stages.GAINS: self._gains,
+            **self._prefix(settled, state=state),
         }
         with _timed(timings, "actor"):
-            outputs = self._engine.run({name: tensor for name, tensor in given.items() if name in self._declared})
+            outputs = self._engine.run(_fitted(given, self._engine.inputs))
             actions = on_host(outputs[stages.ACTIONS])
         rows = self._normalization.denormalize_actions(actions, state=state)
         return PolicyAnswer(
@@ -174,9 +180,41 @@ class EngineActor:
             timings_ms=timings,
         )
 
+    def _prefix(
+        self, settled: Float[np.ndarray, "rows 7"] | None, *, state: Float[np.ndarray, "13"]
+    ) -> dict[str, Tensor]:
+        rows, size = self._noise_shape
+        actions, mask = np.zeros((rows, size), dtype=np.float32), np.zeros(rows, dtype=bool)
+        if settled is not None and len(settled):
+            if not self._can_settle:
+                raise RuntimeInputError(f"bundle {self.bundle_id} cannot continue settled rows; only a flow head can")
+            if len(settled) >= rows:
+                raise RuntimeInputError(f"{len(settled)} rows are settled, the chunk has only {rows}")
+            actions[: len(settled)] = self._normalization.normalize_actions(settled, state=state)
+            mask[: len(settled)] = True
+        return {stages.PREFIX_ACTIONS: actions, stages.PREFIX_SETTLED: mask}
+
     def _by_modality(self, outputs: Tensors, name_of: Callable[[str], str]) -> dict[str, np.ndarray]:
         """Copies: an engine's outputs are overwritten by its next run."""
         return {name: on_host(outputs[name_of(name)]).copy() for name in self.modalities if name_of(name) in outputs}
+
+
+def _fitted(given: Mapping[str, Tensor], specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
+    """What ``specs`` declare of ``given``; floats of the host are cast (features cross processes in half precision).
+
+    Raises:
+        RuntimeInputError: something declared is missing.
+    """
+    missing = [spec.name for spec in specs if spec.name not in given]
+    if missing:
+        raise RuntimeInputError(f"the model also reads {', '.join(missing)}, which the foresight does not hold")
+    return {spec.name: _cast(given[spec.name], spec) for spec in specs}
+
+
+def _cast(tensor: Tensor, spec: TensorSpec) -> Tensor:
+    if isinstance(tensor, np.ndarray) and tensor.dtype.kind == "f" and tensor.dtype.name != spec.dtype:
+        return tensor.astype(spec.dtype)
+    return tensor
 
 
 def _told(language: SentenceEncoder, instruction: str) -> dict[str, Tensor]:

@@ -56,9 +56,17 @@ class Actor(Protocol):
     """Inverse dynamics models it has, in order; all are enabled at first."""
 
     def act(
-        self, foresight: Foresight, *, state: Float[np.ndarray, "13"], noise_seed: int | None = None
+        self,
+        foresight: Foresight,
+        *,
+        state: Float[np.ndarray, "13"],
+        noise_seed: int | None = None,
+        settled: Float[np.ndarray, "rows 7"] | None = None,
     ) -> PolicyAnswer:
         """Targets for ``foresight``; equal seeds give equal answers, None counts on from the last.
+
+        ``settled`` are the first rows of the answer where they cannot be changed any more, because they will have been executed by
+        the time it arrives (``ACTION_NAMES``, absolute): the rest continues them.
 
         Raises:
             RuntimeInputError: the foresight is of another bundle, or its tensors have other shapes.

@@ -1,0 +1,1 @@
+"""From a checkpoint to a bundle: stages, graphs, engines, parity."""

@@ -1,0 +1,63 @@
+"""A policy run by torch: what evaluations during research use, and what engines must equal."""
+
+from pathlib import Path
+
+from mola_core.contracts.io_spec import IoSpec
+from mola_core.contracts.normalization import Normalization
+from mola_core.export.stages import StageOptions, passes_on, stages_of
+from mola_core.export.torch_engine import TorchEngine
+from mola_core.nets.language import build_encoder
+from mola_core.nets.mola import Mola
+from mola_core.runtime.engine_policy import EngineActor, EngineImagination, Identity
+from mola_core.runtime.language import RememberingEncoder, SentenceEncoder
+from mola_core.runtime.policy import ComposedPolicy
+from mola_core.training.checkpoint import load_policy_modules
+
+
+def open_torch_policy(path: Path, *, options: StageOptions, device: str = "cpu") -> ComposedPolicy:
+    """The policy of a checkpoint.
+
+    Raises:
+        CheckpointError: not the checkpoint of a trained policy.
+    """
+    mola, checkpoint = load_policy_modules(path, on=device)
+    return torch_policy(
+        mola,
+        identity=Identity(bundle_id=f"checkpoint-{checkpoint.digest[:12]}", io_spec=checkpoint.recipe.io),
+        normalization=checkpoint.normalization,
+        language=RememberingEncoder(build_encoder(mola.config.language)),
+        options=options,
+        device=device,
+    )
+
+
+def torch_policy(
+    mola: Mola,
+    *,
+    identity: Identity,
+    normalization: Normalization,
+    language: SentenceEncoder,
+    options: StageOptions,
+    device: str = "cpu",
+    compiled: bool = False,
+) -> ComposedPolicy:
+    """``mola`` as a policy; compiled stages compile in their first calls."""
+    io: IoSpec = identity.io_spec
+    cut = stages_of(mola, io=io, options=options)
+    engines = {stage: TorchEngine(module, device=device, compiled=compiled) for stage, module in cut.items()}
+    imagination = EngineImagination(
+        identity,
+        encoder=engines.get("encoder"),
+        video=engines.get("video"),
+        preview=engines.get("preview"),
+        language=language,
+        passes_on=frozenset(passes_on(cut)),
+    )
+    actor = EngineActor(
+        identity,
+        engine=engines["actor"],
+        normalization=normalization,
+        language=language,
+        modalities=tuple(mola.mixture.members) if mola.mixture is not None else (),
+    )
+    return ComposedPolicy(io_spec=io, imagination=imagination, actor=actor)
