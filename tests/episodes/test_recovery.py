@@ -206,12 +206,12 @@ def test_a_recorder_killed_a_hundred_times_loses_the_open_chunk_at_most(bench: B
                 nursery.stdin.write("go\n")
                 nursery.stdin.flush()
                 pid = int(nursery.stdout.readline())
-                time.sleep(generator.uniform(0.0, 0.12))
+                time.sleep(generator.uniform(0.0, 0.25))
                 os.kill(pid, signal.SIGKILL)
                 assert nursery.stdout.readline().strip() == "9"
                 hits += _check(bench, reached=int.from_bytes(shared[:], "little"), kill=kill)
         nursery.stdin.close()
-    assert hits > KILLS // 2, "too few were killed while they wrote"
+    assert hits > KILLS // 3, "too few were killed while they wrote"
 
 
 def _check(bench: Bench, *, reached: int, kill: int) -> bool:

@@ -5,7 +5,9 @@ Forked rather than started, because an interpreter takes longer to start than a 
 
 import mmap
 import os
+import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +21,7 @@ LIMITS = RecordingLimits(chunk_bytes=20_000, chunk_ns=5_000_000, ballast_bytes=1
 
 
 def live(bench: Bench, shared: mmap.mmap) -> None:
-    """Record, finish, forever, until killed."""
+    """Record, finish, wait to be killed."""
 
     class NotedFile(AppendFile):
         def append(self, parts: Sequence[Part]) -> None:
@@ -29,16 +31,13 @@ def live(bench: Bench, shared: mmap.mmap) -> None:
 
     recording = bench.recording(limits=LIMITS, names=("/a",), open_file=NotedFile)
     recording.start()
-    for value in range(1_000_000):
+    for value in range(9000):
         data = number_message(value, padding=0)[:-4] + (8).to_bytes(4, "little") + b"NUMBERED"
         recording.offer(0, data, received_ns=START_NS + value * PERIOD_NS, sent_ns=0, sequence=value)
         if value % 64 == 0:
-            os.sched_yield()
-        if value == 6000:
-            break
+            time.sleep(0.001)
     recording.finish(outcome=Outcome.SUCCESS, ended_by="the operator")
-    while True:
-        os.sched_yield()
+    signal.pause()
 
 
 def main() -> None:
