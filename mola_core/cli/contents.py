@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "run": ("demo", "launch", "twin"),
+    "record and look": ("teleop", "record", "episode", "dataset", "view"),
     "measure": ("bench", "faults"),
     "look after": ("doctor",),
 }

@@ -122,6 +122,21 @@ class LeRobotReader:
         Raises:
             DatasetError: the data file is missing, damaged, or lacks rows.
         """
+        part = self.table(episode)
+        return EpisodeRows(
+            state=column(part, layout.STATE),
+            action=column(part, layout.ACTION),
+            stamp_ns=column(part, layout.STAMP)[:, 0],
+            frame_stamp_ns=column(part, layout.FRAME_STAMPS),
+            intervention=column(part, layout.INTERVENTION)[:, 0].astype(bool),
+        )
+
+    def table(self, episode: int) -> pa.Table:
+        """The rows of an episode with every column.
+
+        Raises:
+            DatasetError: the data file is missing, damaged, or lacks rows.
+        """
         entry = self.episode(episode)
         table = self._data_table(entry.data_path)
         first = int(table.column("index")[0].as_py())
@@ -130,13 +145,7 @@ class LeRobotReader:
             raise DatasetError(
                 f"{entry.data_path} lacks rows of episode {episode}: it has {part.num_rows} of {entry.length}"
             )
-        return EpisodeRows(
-            state=column(part, layout.STATE),
-            action=column(part, layout.ACTION),
-            stamp_ns=column(part, layout.STAMP)[:, 0],
-            frame_stamp_ns=column(part, layout.FRAME_STAMPS),
-            intervention=column(part, layout.INTERVENTION)[:, 0].astype(bool),
-        )
+        return part
 
     def _data_table(self, path: Path) -> pa.Table:
         tables = self._files().data

@@ -135,6 +135,30 @@ class VideoFile:
         """As the file's index says, without decoding."""
         return self._stream.frames
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self._stream.width, self._stream.height
+
+    def check_stamps(self, num_frames: int) -> list[str]:
+        """Decode everything; what is wrong with the times of the ``num_frames`` frames."""
+        problems = []
+        at = 0
+        try:
+            self._container.seek(0, stream=self._stream)
+            for frame in self._container.decode(self._stream):
+                if at < num_frames and frame.pts != round(at * self._ticks_a_frame):
+                    problems.append(
+                        f"{self.path}: frame {at} is shown at {frame.time} s, due at {at / self._fps:.3f} s"
+                    )
+                at += 1
+        except FFmpegError as error:
+            problems.append(f"{self.path} cannot be decoded at frame {at}: {error}")
+        self._next = None
+        if at != num_frames:
+            problems.append(f"{self.path} gives {at} frames when decoded, {num_frames} are due")
+        return problems
+
     def frame(self, number: int) -> Image:
         """Frame ``number`` (from 0) as RGB; fast when called in ascending order.
 

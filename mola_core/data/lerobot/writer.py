@@ -78,6 +78,12 @@ class LeRobotWriter:
         """Keys of the episodes that are complete and wait for :meth:`finalize`, in order."""
         return sorted(path.name for path in self._episodes.iterdir() if not path.name.startswith("."))
 
+    @property
+    def episode_ids(self) -> list[str]:
+        """``episode_id`` of every episode that the dataset appended to holds already."""
+        there = [] if self._base_reader is None else self._base_reader.episodes
+        return [str(entry.meta["episode_id"]) for entry in there if "episode_id" in entry.meta]
+
     def begin_episode(self, key: str | None = None) -> EpisodeStage:
         """Open an episode; in the dataset, those of one writer stand in the order of their keys.
 
