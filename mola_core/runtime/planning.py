@@ -1,11 +1,11 @@
-"""From a policy's answers to action chunks: when to ask, and what of an answer is meant to be executed.
+"""From a policy's answers to action chunks: when to ask, and how much of an answer is meant to be executed.
 
 Three ways to execute (:class:`ExecutionMode`). In all of them row ``k`` of an answer is due ``k + 1`` periods after the stamp of
 what it rests upon, so that the delay of inference is accounted for by the stamps: rows whose time has passed are dropped by the
 servo process, and the rest is spliced onto the commanded motion.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum
 
 import numpy as np
@@ -15,6 +15,9 @@ from mola_core.contracts.geometry import interpolate_poses
 from mola_core.contracts.io_spec import IoSpec
 from mola_core.contracts.types import ActionChunk, ActionSpace
 from mola_core.runtime.policy import PolicyAnswer
+
+_FORGET = 0.95
+"""Of the slowest delay seen, at each answer."""
 
 
 class ExecutionMode(Enum):
@@ -28,43 +31,26 @@ class ExecutionMode(Enum):
     """Every foresight gives a chunk while the last one runs on, conditioned on the rows that will be executed meanwhile."""
 
 
-@dataclass(frozen=True)
-class Committed:
-    """Rows of the running plan that will have been executed before the next answer can take over."""
-
-    targets: Float[np.ndarray, "rows 6"]
-    openings: Float[np.ndarray, "rows"]
-
-
 class Pace:
     """Says whether a foresight is worth an answer now. Belongs to one thread."""
 
     def __init__(self, *, mode: ExecutionMode, io: IoSpec) -> None:
         self.mode = mode
-        self._io = io
-        self._delay_ns = 0
+        self.execute_steps = io.horizon if mode is ExecutionMode.WHOLE else io.execute_steps
+        """Rows meant to be executed; the rest is the reserve."""
+        self.delay_ns = 0
+        """Expected from the oldest input to the chunk: the slowest of late."""
 
     def note_delay(self, delay_ns: int) -> None:
-        """How long it took from the oldest input to the chunk; the slowest of late counts, and is forgotten slowly."""
-        self._delay_ns = max(delay_ns, round(0.9 * self._delay_ns))
-
-    @property
-    def delay_ns(self) -> int:
-        """Expected from oldest input to chunk."""
-        return self._delay_ns
+        """How long the last answer took, from its oldest input on."""
+        self.delay_ns = max(delay_ns, round(_FORGET * self.delay_ns))
 
     def due(self, running: ActionChunk | None, *, now_ns: int) -> bool:
-        """Whether to answer now, given the chunk that is being executed."""
+        """Whether to answer now, given the chunk that is being executed: the answer will arrive as its last meant row does."""
         if running is None or self.mode is ExecutionMode.REALTIME:
             return True
-        rows = self._io.horizon if self.mode is ExecutionMode.WHOLE else self._io.execute_steps
-        # row k is reached one period after row k - 1: the next chunk's second row joins where the last executed one ends
-        ends_ns = running.start_ns + (rows - 1) * running.period_ns
-        return now_ns + self._delay_ns >= ends_ns
-
-    def execute_steps(self) -> int:
-        """Rows meant to be executed; the rest is the reserve."""
-        return self._io.horizon if self.mode is ExecutionMode.WHOLE else self._io.execute_steps
+        last_ns = running.start_ns + (self.execute_steps - 1) * running.period_ns
+        return now_ns + self.delay_ns >= last_ns
 
 
 def chunk_of(answer: PolicyAnswer, *, io: IoSpec, execute_steps: int, bundle_id: str) -> ActionChunk:
@@ -86,42 +72,35 @@ def chunk_of(answer: PolicyAnswer, *, io: IoSpec, execute_steps: int, bundle_id:
     )
 
 
-def committed_rows(running: ActionChunk, *, stamp_ns: int, delay_ns: int) -> Committed | None:
-    """What of ``running`` will be executed before an answer to what was seen at ``stamp_ns`` can take over.
+def settled_rows(
+    running: ActionChunk, *, stamp_ns: int, period_ns: int, delay_ns: int
+) -> Float[np.ndarray, "rows 7"] | None:
+    """What of ``running`` will have been executed when the answer to what was seen at ``stamp_ns`` takes over.
 
-    One row a period from ``stamp_ns + period`` on; None where the running chunk does not reach that far or has ended.
+    ``ACTION_NAMES``, one row a ``period_ns`` from ``stamp_ns + period_ns`` on, up to ``delay_ns`` after ``stamp_ns``; None where the
+    running chunk does not cover all of them.
     """
-    rows = -(-delay_ns // running.period_ns)
-    dues_ns = stamp_ns + running.period_ns * np.arange(1, rows + 1)
-    last_ns = running.start_ns + (len(running.targets) - 1) * running.period_ns
-    dues_ns = dues_ns[(dues_ns >= running.start_ns) & (dues_ns <= last_ns)]
-    if len(dues_ns) < rows or rows == 0:
+    num_rows = delay_ns // period_ns
+    if num_rows == 0 or running.space is not ActionSpace.TCP:
         return None
-    places = (dues_ns - running.start_ns) / running.period_ns
+    places = (stamp_ns + period_ns * np.arange(1, num_rows + 1) - running.start_ns) / running.period_ns
+    if places[0] < 0 or places[-1] > len(running.targets) - 1:
+        return None
     before = np.floor(places).astype(int)
     after = np.minimum(before + 1, len(running.targets) - 1)
     shares = places - before
-    targets = np.stack(
-        [
-            interpolate_poses(running.targets[i], running.targets[j], share=float(share))
-            for i, j, share in zip(before, after, shares, strict=True)
-        ]
-    )
+    poses = [
+        interpolate_poses(running.targets[i], running.targets[j], float(share))
+        for i, j, share in zip(before, after, shares, strict=True)
+    ]
     openings = (1 - shares) * running.gripper_openings[before] + shares * running.gripper_openings[after]
-    return Committed(targets=targets, openings=openings)
+    return np.concatenate([np.stack(poses), openings[:, None]], axis=1)
 
 
-def stretched(chunk: ActionChunk, *, factor: float, now_ns: int) -> ActionChunk:
-    """The same path from ``now_ns`` on, ``factor`` (>= 1) times slower."""
+def slowed(chunk: ActionChunk, *, factor: float, now_ns: int) -> ActionChunk:
+    """The same path, from ``now_ns`` on ``factor`` (>= 1) times slower: what is due now stays due now."""
     if factor <= 1.0:
         return chunk
-    passed_ns = max(now_ns - chunk.start_ns, 0)
-    period_ns = round(chunk.period_ns * factor)
-    # what is due now stays due now
-    return _moved(chunk, start_ns=now_ns - round(passed_ns * factor) if passed_ns else chunk.start_ns, period_ns=period_ns)
-
-
-def _moved(chunk: ActionChunk, *, start_ns: int, period_ns: int) -> ActionChunk:
-    from dataclasses import replace  # noqa: PLC0415
-
-    return replace(chunk, start_ns=start_ns, period_ns=period_ns)
+    since_ns = chunk.start_ns - now_ns
+    start_ns = chunk.start_ns if since_ns >= 0 else now_ns + round(since_ns * factor)
+    return replace(chunk, start_ns=start_ns, period_ns=round(chunk.period_ns * factor))

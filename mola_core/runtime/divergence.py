@@ -1,0 +1,90 @@
+"""How far what was imagined is from what then happened, in the features on which the policy acts.
+
+Frame ``k`` of a foresight's features says how the scene will look ``offsets_ns[k]`` after its stamp; frame 0 of a later foresight
+says how it looks then. Their relative distance is the divergence: 0 where imagination came true; the distance to frame 0 of
+the *earlier* foresight (as if nothing were to change) stands beside it, since a still scene is easily foretold.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from mola_core.runtime import stages
+from mola_core.runtime.foresight import Foresight
+from mola_core.runtime.tensors import on_host
+
+_MEMORY = 16
+_TINY = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """One comparison."""
+
+    stamp_ns: int
+    """Of the observation that shows what happened."""
+    horizon_ns: int
+    """How far ahead it had been imagined."""
+    value: float
+    """Relative distance of imagined and seen features, mean over cameras; dimensionless, >= 0."""
+    persistence: float
+    """The same distance, had nothing changed since."""
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    stamp_ns: int
+    instruction: str
+    bundle_id: str
+    offsets_ns: tuple[int, ...]
+    features: Float[np.ndarray, "C T F h w"]
+
+
+class DivergenceMeter:
+    """Remembers what was imagined until it can be compared. Belongs to one thread."""
+
+    def __init__(self, *, tolerance_ns: int) -> None:
+        """What was imagined for a moment is compared with what is seen at most ``tolerance_ns`` from it."""
+        self._tolerance_ns = tolerance_ns
+        self._past: deque[_Remembered] = deque(maxlen=_MEMORY)
+
+    def reset(self) -> None:
+        """Another episode begins."""
+        self._past.clear()
+
+    def update(self, foresight: Foresight) -> Divergence | None:
+        """Compare with the oldest foresight that spoke of this moment; None while there is none, or without features."""
+        tensor = foresight.tensors.get(stages.FEATURES)
+        if tensor is None:
+            return None
+        features = on_host(tensor).astype(np.float32)
+        now = _Remembered(
+            foresight.stamp_ns, foresight.instruction, foresight.bundle_id, foresight.offsets_ns, features
+        )
+        divergence = next((found for past in self._past if (found := self._compare(past, now)) is not None), None)
+        self._past.append(now)
+        return divergence
+
+    def _compare(self, past: _Remembered, now: _Remembered) -> Divergence | None:
+        if past.bundle_id != now.bundle_id or past.instruction != now.instruction:
+            return None
+        misses = [abs(past.stamp_ns + offset - now.stamp_ns) for offset in past.offsets_ns]
+        frame = int(np.argmin(misses))
+        if frame == 0 or misses[frame] > self._tolerance_ns:
+            return None
+        seen = now.features[:, 0]
+        return Divergence(
+            stamp_ns=now.stamp_ns,
+            horizon_ns=past.offsets_ns[frame],
+            value=_distance(past.features[:, frame], seen),
+            persistence=_distance(past.features[:, 0], seen),
+        )
+
+
+def _distance(first: Float[np.ndarray, "C F h w"], second: Float[np.ndarray, "C F h w"]) -> float:
+    axes = (1, 2, 3)
+    apart = np.sqrt(np.square(first - second).sum(axis=axes))
+    size = np.sqrt(np.square(second).sum(axis=axes))
+    return float((apart / (size + _TINY)).mean())

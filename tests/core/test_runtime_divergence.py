@@ -1,0 +1,57 @@
+"""What was imagined is held against what then happened."""
+
+import numpy as np
+import pytest
+
+from mola_core.contracts.clock import NS_PER_MS
+from mola_core.runtime import stages
+from mola_core.runtime.divergence import DivergenceMeter
+from mola_core.runtime.foresight import Foresight
+
+TOLERANCE_NS = 40 * NS_PER_MS
+
+
+def foresight(stamp_ms: int, values: tuple[float, float, float], **changes: object) -> Foresight:
+    """Features all equal to a value a frame: now, in 200 ms, in 400 ms."""
+    features = np.broadcast_to(np.array(values, np.float16)[None, :, None, None, None], (2, 3, 4, 5, 5))
+    fields = {
+        "stamp_ns": stamp_ms * NS_PER_MS,
+        "bundle_id": "m/1",
+        "instruction": "press",
+        "cameras": ("a", "b"),
+        "offsets_ns": (0, 200 * NS_PER_MS, 400 * NS_PER_MS),
+        "tensors": {stages.FEATURES: features},
+        "noise_seed": 0,
+    }
+    return Foresight(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_what_came_true_has_no_divergence_and_what_did_not_has() -> None:
+    meter = DivergenceMeter(tolerance_ns=TOLERANCE_NS)
+    assert meter.update(foresight(0, (1.0, 2.0, 4.0))) is None
+    true = meter.update(foresight(210, (2.0, 4.0, 8.0)))
+    assert true is not None
+    assert true.value == pytest.approx(0.0, abs=1e-5)
+    assert true.persistence == pytest.approx(0.5, abs=1e-3)
+    assert true.horizon_ns == 200 * NS_PER_MS
+    wrong = meter.update(foresight(400, (1.0, 1.0, 1.0)))
+    assert wrong is not None
+    assert wrong.value == pytest.approx(3.0, abs=1e-2), "the oldest foresight that spoke of this moment counts"
+    assert wrong.horizon_ns == 400 * NS_PER_MS
+
+
+@pytest.mark.parametrize(
+    ("stamp_ms", "changes"),
+    [(100, {}), (250, {}), (200, {"bundle_id": "m/2"}), (200, {"instruction": "pull"}), (200, {"tensors": {}})],
+)
+def test_what_does_not_speak_of_the_same_is_not_compared(stamp_ms: int, changes: dict[str, object]) -> None:
+    meter = DivergenceMeter(tolerance_ns=TOLERANCE_NS)
+    meter.update(foresight(0, (1.0, 2.0, 4.0)))
+    assert meter.update(foresight(stamp_ms, (1.0, 1.0, 1.0), **changes)) is None
+
+
+def test_another_episode_knows_nothing_of_the_last() -> None:
+    meter = DivergenceMeter(tolerance_ns=TOLERANCE_NS)
+    meter.update(foresight(0, (1.0, 2.0, 4.0)))
+    meter.reset()
+    assert meter.update(foresight(200, (1.0, 1.0, 1.0))) is None
