@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from episode_bags import CONTRACT, SIZE, START_NS, picture, write_episode
 
 from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.io_spec import ContractMismatchError, DataContract
@@ -21,7 +22,6 @@ from mola_core.data.episodes.meta import EpisodeError, Outcome
 from mola_core.data.episodes.reader import EpisodeReader
 from mola_core.data.lerobot.errors import DatasetError
 from mola_core.data.lerobot.reader import LeRobotReader
-from episode_bags import CONTRACT, SIZE, START_NS, picture, write_episode
 
 FIRST, SECOND = "20261126-120000-0001", "20261126-120000-0002"
 
