@@ -4,15 +4,18 @@ Letters used in shapes: C cameras, T foresight offsets, H W pixels of a view, h 
 an action chunk, A numbers in an action. All arrays are numpy; nothing here knows torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mola_core.contracts.io_spec import CameraView, DataContract, IoSpec
+
+if TYPE_CHECKING:
+    from mola_core.data.batch import Batch
 
 LABELS = ("depth", "semantic", "flow")
 """What a sample may be labelled with, see :attr:`Sample.labels`."""
@@ -121,6 +124,10 @@ class SampleSource(Protocol):
 
     def motion(self, index: int) -> Motion:
         """The same without decoding pictures; for statistics."""
+        ...
+
+    def batch(self, indices: Sequence[int]) -> "Batch":
+        """Those samples stacked."""
         ...
 
     def place(self, index: int) -> Place:

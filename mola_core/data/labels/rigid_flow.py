@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from mola_core.contracts.geometry import Transform
-
 _NEAREST_M = 1e-3
 
 
@@ -27,39 +25,57 @@ class Pinhole:
 
 @dataclass(frozen=True)
 class Flow:
-    """Where each pixel of now moves to."""
+    """Where each pixel of now is at T later instants."""
 
-    shift: Float32[np.ndarray, "h w 2"]
+    shift: Float32[np.ndarray, "T h w 2"]
     """In fractions of the view's width and height; zero where not known."""
-    known: Bool[np.ndarray, "h w"]
+    known: Bool[np.ndarray, "T h w"]
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Camera and bodies at one instant, or at T of them (with an axis in front). Rigid: the last row is left out."""
+
+    base_from_camera: Float[np.ndarray, "*T 3 4"]
+    base_from_body: Float[np.ndarray, "*T bodies 3 4"]
 
 
 def rigid_flow(
-    *,
-    depth: Float[np.ndarray, "h w"],
-    body: Int[np.ndarray, "h w"],
-    camera: Pinhole,
-    base_from_camera: tuple[Transform, Transform],
-    base_from_body: tuple[Float[np.ndarray, "bodies 4 4"], Float[np.ndarray, "bodies 4 4"]],
+    *, depth: Float[np.ndarray, "h w"], body: Int[np.ndarray, "h w"], camera: Pinhole, now: Poses, then: Poses
 ) -> Flow:
-    """Flow from the first to the second of each pair; ``depth`` along the optical axis, m, 0 unknown; ``body`` < 0: nothing there."""
-    shift = np.zeros((camera.height, camera.width, 2), np.float32)
-    known = np.zeros((camera.height, camera.width), bool)
+    """Flow from ``now`` to each instant of ``then``; ``depth`` along the optical axis, m, 0 unknown; ``body`` < 0: nothing there."""
+    num_instants = len(then.base_from_camera)
+    shift = np.zeros((num_instants, camera.height, camera.width, 2), np.float32)
+    known = np.zeros((num_instants, camera.height, camera.width), bool)
     rows, columns = np.nonzero((depth > 0.0) & (body >= 0))
-    seen = body[rows, columns]
-    z = depth[rows, columns].astype(np.float64)
-    points = np.stack([(columns - camera.cx) / camera.focal * z, (rows - camera.cy) / camera.focal * z, z])
-    camera_from_base = np.linalg.inv(base_from_camera[1])
-    for index in np.unique(seen):
-        chosen = seen == index
-        then_from_now = (
-            camera_from_base @ base_from_body[1][index] @ np.linalg.inv(base_from_body[0][index]) @ base_from_camera[0]
-        )
-        moved = then_from_now[:3, :3] @ points[:, chosen] + then_from_now[:3, 3:]
-        ahead = moved[2] > _NEAREST_M
-        at = rows[chosen][ahead], columns[chosen][ahead]
-        x, y, depth_then = moved[:, ahead]
-        shift[at[0], at[1], 0] = (x / depth_then * camera.focal + camera.cx - at[1]) / camera.width
-        shift[at[0], at[1], 1] = (y / depth_then * camera.focal + camera.cy - at[0]) / camera.height
-        known[at] = True
+    z = depth[rows, columns].astype(np.float32)
+    rays = np.stack([(columns - camera.cx) / camera.focal, (rows - camera.cy) / camera.focal, np.ones(len(rows))])
+    points = rays.astype(np.float32) * z
+    moves = _moves(now, then).astype(np.float32)[:, body[rows, columns]]
+    x, y, ahead = np.moveaxis(
+        np.einsum("tnij,jn->tin", moves[..., :3], points) + np.moveaxis(moves[..., 3], 2, 1), 1, 0
+    )
+    visible = ahead > _NEAREST_M
+    ahead = np.where(visible, ahead, 1.0)
+    shift[:, rows, columns, 0] = np.where(visible, (x / ahead * camera.focal + camera.cx - columns) / camera.width, 0.0)
+    shift[:, rows, columns, 1] = np.where(visible, (y / ahead * camera.focal + camera.cy - rows) / camera.height, 0.0)
+    known[:, rows, columns] = visible
     return Flow(shift=shift, known=known)
+
+
+def _moves(now: Poses, then: Poses) -> Float[np.ndarray, "T bodies 3 4"]:
+    """``camera_then_from_camera_now`` of a point that moves with each body."""
+    camera_from_base = _inverse(then.base_from_camera)[:, None]
+    body_from_camera = _compose(_inverse(now.base_from_body), now.base_from_camera)
+    return _compose(camera_from_base, _compose(then.base_from_body, body_from_camera))
+
+
+def _inverse(transforms: Float[np.ndarray, "*n 3 4"]) -> Float[np.ndarray, "*n 3 4"]:
+    rotations = np.swapaxes(transforms[..., :3], -1, -2).astype(np.float64)
+    return np.concatenate([rotations, -rotations @ transforms[..., 3:]], axis=-1)
+
+
+def _compose(first: Float[np.ndarray, "*n 3 4"], second: Float[np.ndarray, "*n 3 4"]) -> Float[np.ndarray, "*n 3 4"]:
+    product: Float[np.ndarray, "*n 3 4"] = first[..., :3] @ second
+    product[..., 3] += first[..., 3]
+    return product

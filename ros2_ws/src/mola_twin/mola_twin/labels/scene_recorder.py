@@ -44,6 +44,7 @@ class SceneRecorder:
     def __init__(self, rig: LockstepRig, *, cameras: Sequence[str], width: int, height: int) -> None:
         self._rig = rig
         self._views = {name: _view(rig.site, name, width=width, height=height) for name in cameras}
+        self._num_bodies = int(body_of_geom().max()) + 1
         self._renderer = GeomRenderer(rig.cell.model, width=width, height=height)
         self.begin()
 
@@ -54,7 +55,11 @@ class SceneRecorder:
     def add_row(self) -> None:
         """Label the scene as it stands."""
         cell = self._rig.cell
-        row: dict[str, np.ndarray] = {"base_from_body": _transforms(cell.data.xmat, cell.data.xpos)}
+        bodies = np.zeros(
+            (NUM_BODIES, 3, 4), np.float32
+        )  # of the largest model, so that episodes of all variants stack
+        bodies[: cell.model.nbody] = _transforms(cell.data.xmat, cell.data.xpos)
+        row: dict[str, np.ndarray] = {"base_from_body": bodies}
         for name, view in self._views.items():
             geom, depth = self._renderer.geoms(cell.model, cell.data, camera=name, intrinsics=view)
             row[f"geom/{name}"] = geom

@@ -1,0 +1,100 @@
+"""Where a window's frames come from: a cache of views, decoded once, or the videos themselves."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from mola_core.cli.progress import Progress
+from mola_core.contracts.preprocess import view_of
+from mola_core.data.row_cache import INDEX, Block, RowCache, build_cache, open_cache
+from mola_core.data.sources.protocol import EpisodeSource
+
+CACHE_VERSION = 1
+"""Of what is in a frame cache; counts up when :func:`view_of` gives other pixels."""
+_THREADS = 2
+_CHUNK_ROWS = 64
+
+
+class FrameStore(Protocol):
+    """Frames at the size of a view."""
+
+    def frames(self, episode: int, camera: str, rows: Int[np.ndarray, "n"], out: UInt8[np.ndarray, "n H W 3"]) -> None:
+        """Put the views of ``rows`` into ``out``."""
+        ...
+
+
+class DecodingStore:
+    """Reads and scales frames when they are asked for: for datasets too large to keep decoded."""
+
+    def __init__(self, source: EpisodeSource, *, width: int, height: int) -> None:
+        self._source, self._width, self._height = source, width, height
+
+    def frames(self, episode: int, camera: str, rows: Int[np.ndarray, "n"], out: UInt8[np.ndarray, "n H W 3"]) -> None:
+        for at, image in enumerate(self._source.frames(episode, camera, [int(row) for row in rows])):
+            out[at] = view_of(image, view_width=self._width, view_height=self._height)
+
+
+class CachedStore:
+    """Copies views out of a memory map."""
+
+    def __init__(self, cache: RowCache, *, first_rows: Int[np.ndarray, "episodes"]) -> None:
+        self._cache, self._first_rows = cache, first_rows
+
+    def frames(self, episode: int, camera: str, rows: Int[np.ndarray, "n"], out: UInt8[np.ndarray, "n H W 3"]) -> None:
+        views, first = self._cache.arrays[camera], int(self._first_rows[episode])
+        for at, row in enumerate(rows):
+            out[at] = views[first + int(row)]
+
+
+def first_rows(source: EpisodeSource) -> Int[np.ndarray, "episodes"]:
+    """Row of the whole dataset at which each episode begins."""
+    lengths = np.array([header.length for header in source.episodes], dtype=np.int64)
+    return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+
+
+def cached_store(
+    source: EpisodeSource, *, cameras: Sequence[str], width: int, height: int, folder: Path, quiet: bool = False
+) -> CachedStore:
+    """The cache of ``source`` under ``folder``, built first where there is none.
+
+    Raises:
+        DataError: a frame cannot be read, or the disk is too small.
+    """
+    path = folder / f"{source.name}-{source.digest()}-{width}x{height}-{CACHE_VERSION}"
+    starts = first_rows(source)
+    if (path / INDEX).exists():
+        return CachedStore(open_cache(path), first_rows=starts)
+    num_rows = sum(header.length for header in source.episodes)
+    bar = Progress(f"decoding {source.name} to {width}x{height}", total=num_rows)
+    blocks = _blocks(
+        source, cameras, starts, size=(width, height), advance=(lambda _rows: None) if quiet else bar.advance
+    )
+    return CachedStore(build_cache(path, num_rows=num_rows, blocks=blocks), first_rows=starts)
+
+
+def _blocks(
+    source: EpisodeSource,
+    cameras: Sequence[str],
+    starts: Int[np.ndarray, "episodes"],
+    *,
+    size: tuple[int, int],
+    advance: Callable[[int], None],
+) -> Iterator[Block]:
+    """Episodes a few at a time: decoding leaves the interpreter free, so that two threads keep two cores busy."""
+
+    def views(job: tuple[int, str, range]) -> UInt8[np.ndarray, "n H W 3"]:
+        episode, camera, rows = job
+        images = source.frames(episode, camera, rows)
+        return np.stack([view_of(image, view_width=size[0], view_height=size[1]) for image in images])
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for episode, header in enumerate(source.episodes):
+            for begin in range(0, header.length, _CHUNK_ROWS * _THREADS):
+                rows = range(begin, min(begin + _CHUNK_ROWS * _THREADS, header.length))
+                done = pool.map(views, [(episode, camera, rows) for camera in cameras])
+                yield int(starts[episode]) + begin, dict(zip(cameras, done, strict=True))
+                advance(len(rows))

@@ -1,0 +1,189 @@
+"""From stored labels to those of a sample, one class a kind of storage behind :class:`LabelReader`."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from mola_core.cli.progress import Progress
+from mola_core.data.errors import DataError
+from mola_core.data.labels.info import LabelInfo, MapsInfo, RigidSceneInfo
+from mola_core.data.labels.rigid_flow import Flow, Poses, rigid_flow
+from mola_core.data.labels.store import LabelFolder
+from mola_core.data.row_cache import INDEX, Block, RowCache, build_cache, open_cache
+
+Labels = dict[str, np.ndarray]
+_NUM_GEOMS = 256
+
+
+class LabelReader(Protocol):
+    """Labels of one dataset, as :attr:`mola_core.data.sample.Sample.labels` describes them."""
+
+    def labels(
+        self,
+        names: Sequence[str],
+        *,
+        cameras: Sequence[str],
+        rows: Int[np.ndarray, "1+T"],
+        present: Bool[np.ndarray, "1+T"],
+    ) -> Labels:
+        """Of the dataset's ``rows``, now first; ``present`` is false beyond the end of the episode."""
+        ...
+
+
+def open_labels(
+    dataset: Path,
+    *,
+    teacher: str,
+    num_episodes: int,
+    num_rows: int,
+    wanted: Sequence[str],
+    cache_folder: Path,
+    digest: str,
+) -> LabelReader:
+    """The labels of ``teacher``, memory-mapped; the map is built first where there is none.
+
+    Raises:
+        DataError: no such labels, some are missing, or they lack one of ``wanted``.
+    """
+    folder = LabelFolder(dataset, teacher=teacher)
+    info = folder.info()
+    lacking = set(wanted) - set(info.labels)
+    if lacking:
+        raise DataError(
+            f"{folder.path} has no {', '.join(sorted(lacking))}; it has {', '.join(info.labels)}; choose another teacher"
+        )
+    missing = [episode for episode in range(num_episodes) if not folder.has(episode)]
+    if missing:
+        raise DataError(
+            f"{folder.path} lacks {len(missing)} of {num_episodes} episodes, the first is {missing[0]}; go on with: mola data label"
+        )
+    path = cache_folder / f"{dataset.name}-{digest}-labels-{teacher}"
+    cache = (
+        open_cache(path)
+        if (path / INDEX).exists()
+        else _build(path, folder, num_episodes=num_episodes, num_rows=num_rows)
+    )
+    return reader_of(info, cache)
+
+
+def reader_of(info: LabelInfo, cache: RowCache) -> LabelReader:
+    """The reader of labels of ``info``'s kind."""
+    return RigidSceneReader(info, cache) if isinstance(info, RigidSceneInfo) else MapsReader(info, cache)
+
+
+def _build(path: Path, folder: LabelFolder, *, num_episodes: int, num_rows: int) -> RowCache:
+    bar = Progress(f"unpacking labels of {folder.teacher}", total=num_episodes)
+
+    def blocks() -> Iterator[Block]:
+        first = 0
+        for episode in range(num_episodes):
+            arrays = folder.read(episode)
+            yield first, arrays
+            first += len(next(iter(arrays.values())))
+            bar.advance()
+        if first != num_rows:
+            raise DataError(f"{folder.path} labels {first} rows, the dataset has {num_rows}; delete it and label again")
+
+    return build_cache(path, num_rows=num_rows, blocks=blocks())
+
+
+class RigidSceneReader:
+    """Exact labels of a simulator."""
+
+    def __init__(self, info: RigidSceneInfo, cache: RowCache) -> None:
+        self._info, self._arrays = info, cache.arrays
+        self._classes = _table(info.class_of_geom, missing=0).astype(np.uint8)
+        self._bodies = _table(info.body_of_geom, missing=-1)
+
+    def labels(
+        self,
+        names: Sequence[str],
+        *,
+        cameras: Sequence[str],
+        rows: Int[np.ndarray, "1+T"],
+        present: Bool[np.ndarray, "1+T"],
+    ) -> Labels:
+        labels: Labels = {}
+        if "depth" in names:
+            unit = np.float32(self._info.depth_unit_m)
+            labels["depth"] = np.stack([self._arrays[f"depth/{name}"][rows] * unit for name in cameras]).astype(
+                np.float32
+            )
+        if "semantic" in names:
+            labels["semantic"] = np.stack([self._classes[self._arrays[f"geom/{name}"][rows]] for name in cameras])
+        if "flow" in names:
+            flows = [self._flow(name, rows) for name in cameras]
+            labels["flow"] = np.stack([flow.shift for flow in flows])
+            labels["flow_mask"] = np.stack([flow.known for flow in flows]) & present[1:, None, None]
+        return labels
+
+    def _flow(self, camera: str, rows: Int[np.ndarray, "1+T"]) -> Flow:
+        arrays, now = self._arrays, int(rows[0])
+        return rigid_flow(
+            depth=arrays[f"depth/{camera}"][now] * self._info.depth_unit_m,
+            body=self._bodies[arrays[f"geom/{camera}"][now]],
+            camera=self._info.cameras[camera].pinhole,
+            now=self._poses(camera, now),
+            then=self._poses(camera, rows[1:]),
+        )
+
+    def _poses(self, camera: str, rows: int | Int[np.ndarray, "T"]) -> Poses:
+        arrays = self._arrays
+        return Poses(
+            base_from_camera=arrays[f"base_from_camera/{camera}"][rows], base_from_body=arrays["base_from_body"][rows]
+        )
+
+
+class MapsReader:
+    """Labels of a picture model."""
+
+    def __init__(self, info: MapsInfo, cache: RowCache) -> None:
+        self._info, self._arrays = info, cache.arrays
+
+    def labels(
+        self,
+        names: Sequence[str],
+        *,
+        cameras: Sequence[str],
+        rows: Int[np.ndarray, "1+T"],
+        present: Bool[np.ndarray, "1+T"],
+    ) -> Labels:
+        labels: Labels = {}
+        if "depth" in names:
+            unit = np.float32(self._info.depth_unit)
+            labels["depth"] = np.stack([self._arrays[f"depth/{name}"][rows] * unit for name in cameras]).astype(
+                np.float32
+            )
+        if "semantic" in names:
+            labels["semantic"] = np.stack([self._arrays[f"semantic/{name}"][rows] for name in cameras])
+        if "flow" in names:
+            offsets = self._offsets(rows, present)
+            unit = np.float32(self._info.flow_unit)
+            now = int(rows[0])
+            labels["flow"] = np.stack(
+                [np.stack([self._arrays[f"flow+{k}/{name}"][now] * unit for k in offsets]) for name in cameras]
+            )
+            known = np.stack(
+                [np.stack([self._arrays[f"flow_known+{k}/{name}"][now] > 0 for k in offsets]) for name in cameras]
+            )
+            labels["flow_mask"] = known & present[1:, None, None]
+        return labels
+
+    def _offsets(self, rows: Int[np.ndarray, "1+T"], present: Bool[np.ndarray, "1+T"]) -> list[int]:
+        """Of the stored flows; beyond the end of an episode any will do, for its mask is false."""
+        stored = self._info.flow_offsets
+        offsets = [int(row - rows[0]) if there else stored[0] for row, there in zip(rows[1:], present[1:], strict=True)]
+        if set(offsets) - set(stored):
+            raise DataError(
+                f"teacher {self._info.teacher} labelled the flow over {stored} rows, {offsets} are wanted; label with --offsets"
+            )
+        return offsets
+
+
+def _table(values: Sequence[int], *, missing: int) -> Int[np.ndarray, "256"]:
+    table = np.full(_NUM_GEOMS, missing, np.int64)
+    table[: len(values)] = values
+    return table

@@ -1,0 +1,56 @@
+"""From a path to samples, whatever the format that lies there."""
+
+from pathlib import Path
+
+from mola_core.contracts.io_spec import DataContract
+from mola_core.data.errors import DataError
+from mola_core.data.sample import WindowSpec
+from mola_core.data.sources.lerobot import LeRobotEpisodes
+from mola_core.data.sources.protocol import EpisodeSource
+from mola_core.data.windows import Split, WindowedSource
+
+
+def open_episodes(path: Path, *, name: str | None = None) -> EpisodeSource:
+    """The dataset at ``path`` as episodes; the format is told by what lies there.
+
+    Raises:
+        DataError: nothing that any format knows.
+    """
+    named = name or path.name
+    if (path / "meta" / "info.json").is_file():
+        return LeRobotEpisodes(path, name=named)
+    raise DataError(f"{path} is no dataset of a known format (a LeRobot v3 folder)")
+
+
+def open_samples(
+    path: Path,
+    window: WindowSpec,
+    *,
+    contract: DataContract | None = None,
+    name: str | None = None,
+    cache_folder: Path | None = None,
+    cached: bool = True,
+    split: Split = "all",
+    validation_share: float = 0.05,
+    label_teacher: str = "twin",
+    quiet: bool = False,
+) -> WindowedSource:
+    """Samples of the dataset at ``path``; with ``cached``, decoded frames are kept in ``cache_folder`` (``.mola-cache`` beside it).
+
+    Raises:
+        DataError: no such dataset, or it lacks what ``window`` asks for.
+        ContractMismatchError: ``contract`` is given, the window wants actions, and the dataset was made under another one.
+    """
+    source = open_episodes(path, name=name)
+    if contract is not None and window.horizon:
+        source.contract.require(contract, what=f"dataset {path}", where="the recipe")
+    folder = (cache_folder or path.resolve().parent / ".mola-cache") if cached else None
+    return WindowedSource(
+        source,
+        window,
+        cache_folder=folder,
+        split=split,
+        validation_share=validation_share,
+        label_teacher=label_teacher,
+        quiet=quiet,
+    )

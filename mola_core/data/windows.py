@@ -1,0 +1,232 @@
+"""Episodes cut into samples: one for each row that has a future."""
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from mola_core.contracts.io_spec import DataContract
+from mola_core.data.batch import Batch
+from mola_core.data.errors import DataError
+from mola_core.data.frame_store import DecodingStore, FrameStore, cached_store, first_rows
+from mola_core.data.labels.reader import LabelReader, open_labels
+from mola_core.data.sample import Motion, Sample, WindowSpec
+from mola_core.data.sources.protocol import EpisodeNumbers, EpisodeSource
+
+Split = Literal["all", "train", "validation"]
+_EPISODES_IN_MEMORY = 4096
+
+
+def split_episodes(num_episodes: int, *, split: Split, validation_share: float) -> Int[np.ndarray, "chosen"]:
+    """Which episodes belong to ``split``: always the same ones, spread over the dataset, at least one each where there are two."""
+    order = sorted(range(num_episodes), key=lambda episode: zlib.crc32(f"episode {episode}".encode()))
+    count = min(max(round(validation_share * num_episodes), 1), num_episodes - 1) if validation_share > 0.0 else 0
+    chosen = {"all": order, "train": order[count:], "validation": order[:count]}[split]
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+class WindowedSource:
+    """A :class:`mola_core.data.sample.SampleSource` over any format of episodes.
+
+    With a horizon, every row whose first action exists and is to be imitated is a sample; without one, every row whose nearest
+    foresight frame exists.
+    """
+
+    def __init__(
+        self,
+        source: EpisodeSource,
+        window: WindowSpec,
+        *,
+        cache_folder: Path | None,
+        split: Split = "all",
+        validation_share: float = 0.05,
+        label_teacher: str | None = None,
+        quiet: bool = False,
+    ) -> None:
+        """Open ``source`` through ``window``; decoded frames are cached under ``cache_folder``, or not at all where it is None.
+
+        Raises:
+            DataError: no camera of the window, no numbers where a horizon wants them, labels wanted and not there, or nothing left.
+        """
+        self._source, self._window = source, window
+        self._cameras = _present_cameras(source, window)
+        if window.horizon and not source.contract.action:
+            raise DataError(f"{source.path} has no actions; it serves for pictures alone (stage 1), not for a policy")
+        self._first_rows = first_rows(source)
+        self._lengths = np.array([header.length for header in source.episodes], dtype=np.int64)
+        chosen = split_episodes(len(source.episodes), split=split, validation_share=validation_share)
+        self._index = self._samples(chosen)
+        if not len(self._index):
+            raise DataError(f"{source.path}: split {split!r} has no sample long enough for offsets {window.offsets}")
+        width, height = window.size
+        self._store: FrameStore = DecodingStore(source, width=width, height=height)
+        if cache_folder is not None:
+            cameras = source.contract.cameras
+            self._store = cached_store(
+                source, cameras=cameras, width=width, height=height, folder=cache_folder, quiet=quiet
+            )
+        self._labels = self._open_labels(label_teacher, cache_folder)
+        self._numbers: OrderedDict[int, EpisodeNumbers] = OrderedDict()
+
+    def _open_labels(self, teacher: str | None, cache_folder: Path | None) -> LabelReader | None:
+        if not self._window.labels:
+            return None
+        if teacher is None or cache_folder is None:
+            raise DataError(
+                f"{self._source.path}: labels {self._window.labels} need a teacher's name and a folder for the cache"
+            )
+        if len(self._cameras) != len(self._window.views):
+            raise DataError(
+                f"{self._source.path} has only the cameras {self._cameras}; labels need all of {self._window.cameras}"
+            )
+        return open_labels(
+            self._source.path,
+            teacher=teacher,
+            num_episodes=len(self._lengths),
+            num_rows=int(self._lengths.sum()),
+            wanted=self._window.labels,
+            cache_folder=cache_folder,
+            digest=self._source.digest(),
+        )
+
+    def _samples(self, episodes: Int[np.ndarray, "chosen"]) -> Int[np.ndarray, "n 2"]:
+        """(episode, row) of every sample."""
+        parts = [np.zeros((0, 2), np.int64)]
+        for episode in episodes:
+            header = self._source.episodes[int(episode)]
+            if self._window.horizon:
+                rows = np.arange(max(header.length - self._source.action_lead, 0))
+                rows = rows[self._imitable(int(episode), rows + self._source.action_lead)]
+            else:
+                nearest = self._window.offsets[1] if len(self._window.offsets) > 1 else 0
+                rows = np.arange(max(header.length - nearest, 0))
+            parts.append(np.stack([np.full_like(rows, episode), rows], axis=1))
+        return np.concatenate(parts)
+
+    def _imitable(self, episode: int, rows: Int[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+        good = np.ones(len(rows), bool)
+        for first, last in self._source.episodes[episode].mistakes:
+            good &= (rows < first) | (rows >= last)
+        return good
+
+    @property
+    def name(self) -> str:
+        return self._source.name
+
+    @property
+    def contract(self) -> DataContract:
+        return self._source.contract
+
+    @property
+    def window(self) -> WindowSpec:
+        return self._window
+
+    @property
+    def index(self) -> Int[np.ndarray, "n 2"]:
+        """(episode, row) of every sample."""
+        return self._index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def sample(self, index: int) -> Sample:
+        batch = self.batch([index])
+        return Sample(
+            frames=batch.frames[0],
+            frame_mask=batch.frame_mask[0],
+            motion=Motion(state=batch.state[0], actions=batch.actions[0], action_mask=batch.action_mask[0]),
+            instruction=batch.instructions[0],
+            labels={name: values[0] for name, values in batch.labels.items()},
+            dataset=self.name,
+            episode=int(batch.episodes[0]),
+            row=int(batch.rows[0]),
+        )
+
+    def motion(self, index: int) -> Motion:
+        episode, row = (int(value) for value in self._index[index])
+        horizon = self._window.horizon
+        if not horizon:
+            return Motion(
+                state=np.zeros(0, np.float32), actions=np.zeros((0, 0), np.float32), action_mask=np.zeros(0, bool)
+            )
+        numbers = self._episode_numbers(episode)
+        rows = row + self._source.action_lead + np.arange(horizon)
+        there = np.minimum(rows, len(numbers.action) - 1)
+        good = (rows == there) & self._imitable(episode, rows)
+        return Motion(
+            state=numbers.state[row], actions=numbers.action[there], action_mask=np.logical_and.accumulate(good)
+        )
+
+    def _episode_numbers(self, episode: int) -> EpisodeNumbers:
+        known = self._numbers.get(episode)
+        if known is None:
+            known = self._source.numbers(episode)
+            if len(known.state) != self._lengths[episode]:
+                raise DataError(
+                    f"{self._source.path}, episode {episode}: {len(known.state)} rows of numbers for {self._lengths[episode]} frames"
+                )
+            self._numbers[episode] = known
+            while len(self._numbers) > _EPISODES_IN_MEMORY:
+                self._numbers.pop(next(iter(self._numbers)), None)
+        return known
+
+    def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
+        window = self._window
+        chosen = self._index[np.asarray(indices, dtype=np.int64)]
+        episodes, rows = chosen[:, 0], chosen[:, 1]
+        wanted = rows[:, None] + np.array(window.offsets)
+        there = np.minimum(wanted, self._lengths[episodes][:, None] - 1)
+        present = wanted == there
+        motions = [self.motion(int(index)) for index in indices]
+        return Batch(
+            frames=self._frames(episodes, there),
+            frame_mask=self._frame_mask(present),
+            state=np.stack([motion.state for motion in motions]),
+            actions=np.stack([motion.actions for motion in motions]),
+            action_mask=np.stack([motion.action_mask for motion in motions]),
+            instructions=tuple(self._source.episodes[int(episode)].instruction for episode in episodes),
+            labels=self._stacked_labels(self._first_rows[episodes][:, None] + there, present),
+            datasets=(self.name,) * len(chosen),
+            episodes=episodes,
+            rows=rows,
+        )
+
+    def _frames(self, episodes: Int[np.ndarray, "B"], rows: Int[np.ndarray, "B 1+T"]) -> np.ndarray:
+        window = self._window
+        width, height = window.size
+        frames = np.empty((len(episodes), len(window.views), len(window.offsets), height, width, 3), np.uint8)
+        for number, camera in enumerate(window.cameras):
+            if camera not in self._cameras:
+                frames[:, number] = 0
+                continue
+            for at, episode in enumerate(episodes):
+                self._store.frames(int(episode), camera, rows[at], frames[at, number])
+        return frames
+
+    def _frame_mask(self, present: Bool[np.ndarray, "B 1+T"]) -> Bool[np.ndarray, "B C 1+T"]:
+        seen = np.array([camera in self._cameras for camera in self._window.cameras])
+        return present[:, None, :] & seen[None, :, None]
+
+    def _stacked_labels(
+        self, rows: Int[np.ndarray, "B 1+T"], present: Bool[np.ndarray, "B 1+T"]
+    ) -> dict[str, np.ndarray]:
+        if self._labels is None:
+            return {}
+        each = [
+            self._labels.labels(self._window.labels, cameras=self._window.cameras, rows=one, present=there)
+            for one, there in zip(rows, present, strict=True)
+        ]
+        return {name: np.stack([labels[name] for labels in each]) for name in each[0]}
+
+
+def _present_cameras(source: EpisodeSource, window: WindowSpec) -> tuple[str, ...]:
+    cameras = tuple(camera for camera in window.cameras if camera in source.contract.cameras)
+    if not cameras:
+        raise DataError(
+            f"{source.path} has cameras {source.contract.cameras}, none of which is asked for: {window.cameras}"
+        )
+    return cameras
