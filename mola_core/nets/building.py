@@ -10,7 +10,9 @@ from mola_core.nets.config import (
     MolaConfig,
     PixelTokensConfig,
     StackedVideoConfig,
+    SvdConfig,
     TokensConfig,
+    WanConfig,
 )
 from mola_core.nets.dit import HeadSizes
 from mola_core.nets.edm_head import EdmHead
@@ -20,17 +22,25 @@ from mola_core.nets.keypoints import Keypoints
 from mola_core.nets.mixture import MixtureOfIdms
 from mola_core.nets.small_video import SmallVideo
 from mola_core.nets.stacked_video import StackedVideo
+from mola_core.nets.svd import SvdVideo
 from mola_core.nets.tokens import FeatureTokens, PixelTokens
 from mola_core.nets.video_former import VideoFormer
+from mola_core.nets.wan import WanVideo
 
-Backbone = SmallVideo
-Visual = VideoFormer | ImageEncoder
+Backbone = SmallVideo | StackedVideo | SvdVideo | WanVideo
+Visual = VideoFormer | Keypoints | ImageEncoder
 Tokens = FeatureTokens | PixelTokens
 Head = FlowHead | EdmHead | ArHead
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:
     """The video network."""
+    if isinstance(config, StackedVideoConfig):
+        return StackedVideo(config)
+    if isinstance(config, SvdConfig):
+        return SvdVideo(config)
+    if isinstance(config, WanConfig):
+        return WanVideo(config)
     return SmallVideo(config)
 
 
@@ -41,6 +51,14 @@ def build_visual(config: MolaConfig, backbone: Backbone | None) -> Visual:
     if backbone is None:
         raise ValueError("a video former needs a backbone")
     width, rows, columns = backbone.feature_shape
+    if isinstance(config.visual, KeypointsConfig):
+        return Keypoints(
+            config.visual,
+            feature_shape=backbone.feature_shape,
+            frames=backbone.num_frames,
+            num_cameras=config.num_cameras,
+            token_width=config.language.token_width,
+        )
     return VideoFormer(
         config.visual,
         feature_width=width,

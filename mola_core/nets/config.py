@@ -142,8 +142,11 @@ class WanConfig(NetConfig):
     layers: int = 30
     tap_layer: int = 15
     latent_channels: int = 48
+    encoder_width: int = 160
+    decoder_width: int = 256
     spatial_stride: int = 16
     temporal_stride: int = 4
+    sigma_max: float = 1000.0
 
 
 BackboneConfig = Annotated[SmallVideoConfig | StackedVideoConfig | SvdConfig | WanConfig, Field(discriminator="kind")]
@@ -203,6 +206,8 @@ class FeatureTokensConfig(NetConfig):
     width: int = 1024
     now_frame: int = 0
     future_frame: int = 5
+    patch: int = Field(default=1, ge=1)
+    """Cells a token, down and across."""
 
 
 class PixelTokensConfig(NetConfig):

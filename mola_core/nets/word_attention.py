@@ -1,0 +1,68 @@
+"""Cross-attention to words whose keys and values are computed once per instruction.
+
+In the video UNet the same few words are read by every frame and every cell. Since a query's answer does not depend on other queries,
+all queries of a batch item are laid in one row and read its keys and values in place: nothing is repeated, and what is read can be kept.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class KeysValues:
+    keys: Float[Tensor, "B heads L d"]
+    values: Float[Tensor, "B heads L d"]
+
+
+@dataclass(frozen=True)
+class WordMemory:
+    """Of one instruction, for every cross-attention of a network in its order."""
+
+    kept: tuple[KeysValues, ...]
+
+
+class WordAttention:
+    """Replaces the processor of one of diffusers' cross-attentions; reads ``kept`` instead of the words it is called with."""
+
+    def __init__(self, attention: Any) -> None:
+        self._attention = attention
+        self.kept: KeysValues | None = None
+
+    def remember(self, words: Float[Tensor, "B L E"]) -> KeysValues:
+        """Keys and values of ``words``."""
+        heads = self._attention.heads
+        keys, values = (
+            rearrange(project(words), "b l (heads d) -> b heads l d", heads=heads)
+            for project in (self._attention.to_k, self._attention.to_v)
+        )
+        return KeysValues(keys=keys, values=values)
+
+    def __call__(
+        self, attention: Any, hidden_states: Float[Tensor, "BR N D"], *_: object, **__: object
+    ) -> Float[Tensor, "BR N D"]:
+        if self.kept is None:
+            raise RuntimeError("cross-attention without words")
+        rows = len(hidden_states) // len(self.kept.keys)  # R frames or cells for each batch item
+        query = rearrange(
+            attention.to_q(hidden_states), "(b r) n (heads d) -> b heads (r n) d", r=rows, heads=attention.heads
+        )
+        read = functional.scaled_dot_product_attention(query, self.kept.keys, self.kept.values)
+        read = rearrange(read, "b heads (r n) d -> (b r) n (heads d)", r=rows)
+        out: Tensor = attention.to_out[0](read)
+        return out
+
+
+def install_word_attention(unet: nn.Module) -> list[WordAttention]:
+    """Put a :class:`WordAttention` into every cross-attention of ``unet``, in the order of its modules."""
+    installed = []
+    for name, module in unet.named_modules():
+        if name.endswith("attn2"):
+            processor = WordAttention(module)
+            module.set_processor(processor)  # type: ignore[operator]  diffusers' Attention, known by its name
+            installed.append(processor)
+    return installed
