@@ -14,7 +14,7 @@ from mola_core.data.batch import Batch
 from mola_core.data.errors import DataError
 from mola_core.data.frame_store import DecodingStore, FrameStore, cached_store, first_rows
 from mola_core.data.labels.reader import LabelReader, open_labels
-from mola_core.data.sample import Motion, Sample, WindowSpec
+from mola_core.data.sample import Motion, Place, Sample, WindowSpec
 from mola_core.data.sources.protocol import EpisodeNumbers, EpisodeSource
 
 Split = Literal["all", "train", "validation"]
@@ -145,6 +145,10 @@ class WindowedSource:
             episode=int(batch.episodes[0]),
             row=int(batch.rows[0]),
         )
+
+    def place(self, index: int) -> Place:
+        episode, row = (int(value) for value in self._index[index])
+        return Place(episode=episode, row=row, instruction=self._source.episodes[episode].instruction)
 
     def motion(self, index: int) -> Motion:
         episode, row = (int(value) for value in self._index[index])
