@@ -184,6 +184,18 @@ class SafetySpec(_Section):
     """A chunk whose plan rests on inputs older than this is refused."""
     heartbeat_ms: int = Field(default=95, ge=20, le=1000)
     """Silence of the controller node or the lifecycle manager after which the servo process brakes."""
+    divergence_slow: float | None = Field(default=None, gt=0)
+    """Relative distance of imagined from seen features beyond which a learned policy's plan runs at half speed; None: never."""
+    divergence_stop: float | None = Field(default=None, gt=0)
+    """The distance beyond which, twice in a row, a learned policy's run ends; None: never."""
+
+    @model_validator(mode="after")
+    def _slows_before_it_stops(self) -> "SafetySpec":
+        if self.divergence_slow and self.divergence_stop and self.divergence_slow > self.divergence_stop:
+            raise ValueError(
+                f"divergence_slow={self.divergence_slow} is above divergence_stop={self.divergence_stop}; it must come first"
+            )
+        return self
 
 
 class Site(_Section):

@@ -7,15 +7,20 @@ the *earlier* foresight (as if nothing were to change) stands beside it, since a
 
 from collections import deque
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from jaxtyping import Float
 
+from mola_core.contracts.site import SafetySpec
 from mola_core.runtime import stages
 from mola_core.runtime.foresight import Foresight
 from mola_core.runtime.tensors import on_host
 
 _MEMORY = 16
+_STOP_AFTER = 2
+"""Comparisons in a row beyond the limit: one may be a frame that came late."""
+SLOW_SPEED = 0.5
 _TINY = 1e-6
 
 
@@ -88,3 +93,42 @@ def _distance(first: Float[np.ndarray, "C F h w"], second: Float[np.ndarray, "C 
     apart = np.sqrt(np.square(first - second).sum(axis=axes))
     size = np.sqrt(np.square(second).sum(axis=axes))
     return float((apart / (size + _TINY)).mean())
+
+
+class Measure(Enum):
+    """What is done about a divergence."""
+
+    NORMAL = "normal"
+    SLOWED = "slowed"
+    STOPPED = "stopped"
+
+
+class DivergenceGuard:
+    """Slows a plan, then ends the run, where imagination and world part; without limits it only watches."""
+
+    def __init__(self, safety: SafetySpec) -> None:
+        self._safety = safety
+        self._beyond = 0
+        self.measure = Measure.NORMAL
+
+    def reset(self) -> None:
+        """Another episode begins."""
+        self._beyond = 0
+        self.measure = Measure.NORMAL
+
+    def judge(self, divergence: Divergence) -> Measure:
+        """Take in one comparison; a stop stands until the next episode."""
+        slow, stop = self._safety.divergence_slow, self._safety.divergence_stop
+        self._beyond = self._beyond + 1 if stop is not None and divergence.value > stop else 0
+        if self.measure is Measure.STOPPED or self._beyond >= _STOP_AFTER:
+            self.measure = Measure.STOPPED
+        elif slow is not None and divergence.value > slow:
+            self.measure = Measure.SLOWED
+        else:
+            self.measure = Measure.NORMAL
+        return self.measure
+
+    @property
+    def speed(self) -> float:
+        """0 .. 1, at which the plan is to be executed."""
+        return {Measure.NORMAL: 1.0, Measure.SLOWED: SLOW_SPEED, Measure.STOPPED: 0.0}[self.measure]

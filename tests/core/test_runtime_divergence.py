@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mola_core.contracts.clock import NS_PER_MS
+from mola_core.contracts.site import SafetySpec
 from mola_core.runtime import stages
-from mola_core.runtime.divergence import DivergenceMeter
+from mola_core.runtime.divergence import Divergence, DivergenceGuard, DivergenceMeter, Measure
 from mola_core.runtime.foresight import Foresight
 
 TOLERANCE_NS = 40 * NS_PER_MS
@@ -55,3 +56,28 @@ def test_another_episode_knows_nothing_of_the_last() -> None:
     meter.update(foresight(0, (1.0, 2.0, 4.0)))
     meter.reset()
     assert meter.update(foresight(200, (1.0, 1.0, 1.0))) is None
+
+
+def comparison(value: float) -> Divergence:
+    return Divergence(stamp_ns=0, horizon_ns=1, value=value, persistence=1.0)
+
+
+def test_beyond_the_first_limit_it_slows_and_twice_beyond_the_second_it_stops() -> None:
+    guard = DivergenceGuard(SafetySpec(divergence_slow=0.5, divergence_stop=1.0))
+    seen = [guard.judge(comparison(value)) for value in (0.4, 0.6, 1.1, 0.4, 1.1, 1.1, 0.1)]
+    assert [measure.value for measure in seen] == [
+        "normal", "slowed", "slowed", "normal", "slowed", "stopped", "stopped"
+    ]  # fmt: skip
+    assert guard.speed == 0.0
+    guard.reset()
+    assert (guard.measure, guard.speed) == (Measure.NORMAL, 1.0)
+
+
+def test_without_limits_it_only_watches() -> None:
+    guard = DivergenceGuard(SafetySpec())
+    assert [guard.judge(comparison(99.0)) for _ in range(5)] == [Measure.NORMAL] * 5
+
+
+def test_limits_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"divergence_slow=2.0 is above divergence_stop=1.0"):
+        SafetySpec(divergence_slow=2.0, divergence_stop=1.0)
