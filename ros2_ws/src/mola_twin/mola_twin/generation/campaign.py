@@ -59,10 +59,10 @@ class EpisodeMaker:
     def __init__(self, site: Site, desk: GenerationDesk) -> None:
         self._desk = desk
         self._rig = LockstepRig(site)
-        size = desk.plan.label_size
         self._recorder: SceneRecorder | None = None
-        if size:
-            self._recorder = SceneRecorder(self._rig, cameras=desk.plan.cameras, width=size, height=size)
+        if desk.plan.label_stride:
+            width, height = desk.plan.label_size
+            self._recorder = SceneRecorder(self._rig, cameras=desk.plan.cameras, width=width, height=height)
 
     def make(self, assignment: Assignment) -> str:
         """Run and store one episode; why it failed, or nothing."""

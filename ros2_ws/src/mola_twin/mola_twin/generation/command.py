@@ -29,7 +29,11 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--variant", default="id", help="id, distractors, lighting, camera, phrasing or colour (id)")
     parser.add_argument("--view", default="128x128", metavar="WxH", help="size of both views (128x128)")
     parser.add_argument(
-        "--labels", type=int, default=0, metavar="PX", help="side of exact depth, class and flow labels; 0: none (0)"
+        "--labels",
+        type=int,
+        default=0,
+        metavar="N",
+        help="exact depth, class and flow labels, a cell for N x N pixels; 0: none (0)",
     )
     parser.add_argument(
         "--detour-probability", type=float, default=0.5, help="chance of a mistake to recover from (0.5)"
@@ -69,8 +73,10 @@ def _run(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
             progress=lambda one, outcome: bar.advance(note=f"{one.key} {outcome or 'ok'}"),
         )
-    size = plan.label_size
-    info = scene_info(site, cameras=plan.cameras, width=size, height=size) if size else None
+    info = None
+    if plan.label_stride:
+        width, height = plan.label_size
+        info = scene_info(site, cameras=plan.cameras, width=width, height=height)
     failures = desk.failures()
     reader = desk.finish(info)
     _report(arguments, episodes=len(reader.episodes), rows=reader.num_rows, failures=failures)
@@ -105,7 +111,7 @@ def _plan(arguments: argparse.Namespace, site: "Site") -> "GenerationPlan":
                 aim_m=arguments.aim_noise,
                 arm_jitter_rad=arguments.arm_jitter,
             ),
-            label_size=arguments.labels,
+            label_stride=arguments.labels,
         )
     except ValidationError as error:
         first = error.errors()[0]

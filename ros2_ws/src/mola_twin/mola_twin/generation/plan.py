@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mola_core.contracts.io_spec import DataContract
 from mola_twin.tasks.seeds import require_training_seeds
@@ -35,8 +36,19 @@ class GenerationPlan(BaseModel):
     hold_rows: int = Field(default=5, ge=0, le=50)
     """Rows kept after the task is done: what doing nothing looks like."""
     noise: NoisePlan = NoisePlan()
-    label_size: int = Field(default=0, ge=0, le=424)
-    """Side of the exact label maps; 0: none."""
+    label_stride: int = Field(default=0, ge=0, le=16)
+    """Exact label maps have one cell for so many pixels of the view, each way; 0: none."""
+
+    @model_validator(mode="after")
+    def _stride_divides(self) -> Self:
+        if self.label_stride and (self.view_width % self.label_stride or self.view_height % self.label_stride):
+            raise ValueError(f"{self.label_stride} does not divide the view of {self.view_width}x{self.view_height}")
+        return self
+
+    @property
+    def label_size(self) -> tuple[int, int]:
+        """(width, height) of the label maps; there must be some."""
+        return self.view_width // self.label_stride, self.view_height // self.label_stride
 
     @property
     def contract(self) -> DataContract:

@@ -56,7 +56,7 @@ class SceneRecorder:
         """Label the scene as it stands."""
         cell = self._rig.cell
         bodies = np.zeros(
-            (NUM_BODIES, 3, 4), np.float32
+            (self._num_bodies, 3, 4), np.float32
         )  # of the largest model, so that episodes of all variants stack
         bodies[: cell.model.nbody] = _transforms(cell.data.xmat, cell.data.xpos)
         row: dict[str, np.ndarray] = {"base_from_body": bodies}
