@@ -1,17 +1,16 @@
 """Stable Video Diffusion as imagination (Blattmann et al. 2023; Video Prediction Policy for what is changed in it).
 
 The instruction takes the place of the image embedding in cross-attention, the current picture's latents stand beside every noisy
-frame, and predictive features are tapped on the way up: block 0 (nearest × 2) beside block 1. What comes after is not run for features.
+frame, and predictive features are tapped on the way up: block 0 (nearest × 2) beside block 1. What comes after is not run for them.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from mola_core.nets.config import SvdConfig
 from mola_core.nets.protocols import Denoised, Instruction
@@ -45,8 +44,6 @@ class SvdVideo(nn.Module):
         self.feature_shape = (config.widths[-1] + config.widths[-2], grid[0] >> levels_left, grid[1] >> levels_left)
         self.unet = _unet(config)
         self.vae = _vae(config)
-        self.checkpointing = False
-        """Trade time for memory in training: activations of a block are computed anew on the way back."""
         self._words: list[WordAttention] = install_word_attention(self.unet)
 
     def encode(self, frames: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B T c h w"]:
@@ -100,15 +97,14 @@ class SvdVideo(nn.Module):
         x = self.unet.conv_in(rearrange(x, "b t c h w -> (b t) c h w"))
         skips = [x]
         for block in self.unet.down_blocks:
-            x, outputs = self._run(block, x, common | (words if _has_words(block) else {}))
+            x, outputs = block(x, **common, **(words if _has_words(block) else {}))
             skips += outputs
-        x = self._run(self.unet.mid_block, x, common | words)
+        x = self.unet.mid_block(x, **common, **words)
         taps = []
         for number, block in enumerate(self.unet.up_blocks):
             count = len(block.resnets)
             skips, taken = skips[:-count], tuple(skips[-count:])
-            more = common | {"res_hidden_states_tuple": taken} | (words if _has_words(block) else {})
-            x = self._run(block, x, more)
+            x = block(x, res_hidden_states_tuple=taken, **common, **(words if _has_words(block) else {}))
             if number < TAPPED_BLOCKS:
                 taps.append(x)
             if number == TAPPED_BLOCKS - 1:
@@ -118,11 +114,6 @@ class SvdVideo(nn.Module):
                     return None, features
         out = self.unet.conv_out(self.unet.conv_act(self.unet.conv_norm_out(x)))
         return rearrange(out, "(b t) c h w -> b t c h w", b=batch), features
-
-    def _run(self, block: nn.Module, x: Tensor, arguments: dict[str, Any]) -> Any:
-        if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, hidden_states=x, use_reentrant=False, **arguments)
-        return block(hidden_states=x, **arguments)
 
     def _embedding(self, level: Float[Tensor, "B"]) -> Float[Tensor, "B E"]:
         unet, dtype = self.unet, level.dtype

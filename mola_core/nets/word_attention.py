@@ -1,7 +1,8 @@
 """Cross-attention to words whose keys and values are computed once per instruction.
 
 In the video UNet the same few words are read by every frame and every cell. Since a query's answer does not depend on other queries,
-all queries of a batch item are laid in one row and read its keys and values in place: nothing is repeated, and what is read can be kept.
+all queries of a batch item are laid in one row and read its keys and values in place: nothing is repeated, and what is read can be
+kept.
 """
 
 from dataclasses import dataclass

@@ -78,7 +78,8 @@ def noisy_frame(recipe: Recipe) -> Recipe:
 
 def diffusion_policy(recipe: Recipe) -> Recipe:
     """No imagination at all: the head on an image encoder of its own (outside baseline)."""
-    encoder = ImageEncoderConfig(width=recipe.model.visual.width)
+    view, width = recipe.io.views[0], recipe.model.head.dit.width
+    encoder = ImageEncoderConfig(height=view.height, width=view.width, token_width=width)
     without = {"backbone": None, "mixture": None, "visual": encoder}
     return changed(recipe, model=without, autoencoder=None, video=None, idm=None)
 
