@@ -24,6 +24,7 @@ from mola_core.nets.building import (
 from mola_core.nets.config import Control, FeatureTokensConfig, MolaConfig
 from mola_core.nets.decoders import Canvas, IdmPretraining
 from mola_core.nets.image_encoder import ImageEncoder
+from mola_core.nets.keypoints import Keypoints
 from mola_core.nets.mixture import MixtureOfIdms
 from mola_core.nets.protocols import HeadCondition, Instruction, LatentActions
 from mola_core.nets.tokens import PixelTokens, Transition
@@ -211,6 +212,9 @@ class Mola(nn.Module):
             return own
         if imagination is None:
             raise ValueError("a video former needs an imagination")
+        if isinstance(self.visual, Keypoints):
+            asked: Tensor = self.visual(imagination.features, observation.instruction)
+            return asked
         tokens: Tensor = self.visual(imagination.features)
         return tokens
 

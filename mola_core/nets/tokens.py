@@ -30,9 +30,9 @@ class FeatureTokens(nn.Module):
         super().__init__()
         self.config = config
         self.width = config.width
-        self.grid = feature_shape[1:]
+        self.grid = (feature_shape[1] // config.patch, feature_shape[2] // config.patch)
         self.num_tokens = len(config.cameras) * self.grid[0] * self.grid[1]
-        self.project = WidthChange(feature_shape[0], config.width, config.width)
+        self.project = WidthChange(feature_shape[0] * config.patch**2, config.width, config.width)
         self.moment = nn.Parameter(torch.randn(2, 1, config.width))
 
     def forward(self, now: Float[Tensor, "B C F h w"], future: Float[Tensor, "B C F h w"]) -> Transition:
@@ -40,7 +40,9 @@ class FeatureTokens(nn.Module):
 
     def _tokens(self, features: Float[Tensor, "B C F h w"], *, moment: int) -> Float[Tensor, "B N D"]:
         chosen = torch.stack([features[:, camera] for camera in self.config.cameras], dim=1)
-        tokens: Tensor = self.project(rearrange(chosen, "b c f h w -> b (c h w) f")) + self.moment[moment]
+        side = self.config.patch
+        cells = rearrange(chosen, "b c f (h p) (w q) -> b (c h w) (f p q)", p=side, q=side)
+        tokens: Tensor = self.project(cells) + self.moment[moment]
         return tokens
 
 

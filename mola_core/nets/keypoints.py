@@ -1,0 +1,70 @@
+"""Visual tokens that say where: questions put by the instruction, answered by the mean place and the mean feature of what fits.
+
+A spatial softmax whose queries know the instruction. Places come out to a fraction of a cell, which a resampler learns only from far
+more data. k keypoints a frame and camera, n = h · w cells, v numbers of feature a keypoint.
+"""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mola_core.nets.config import KeypointsConfig
+from mola_core.nets.protocols import Instruction
+from mola_core.nets.stacked_video import WordPool
+
+
+class Keypoints(nn.Module):
+    """Features of C cameras and T frames → C · T · ``tokens_per_frame`` visual tokens."""
+
+    def __init__(
+        self,
+        config: KeypointsConfig,
+        *,
+        feature_shape: tuple[int, int, int],
+        frames: int,
+        num_cameras: int,
+        token_width: int,
+    ) -> None:
+        super().__init__()
+        if config.keypoints % config.tokens_per_frame:
+            raise ValueError(f"{config.keypoints} keypoints cannot be shared among {config.tokens_per_frame} tokens")
+        self.config = config
+        self.width = config.width
+        self.num_tokens = num_cameras * frames * config.tokens_per_frame
+        feature, rows, columns = feature_shape
+        places = num_cameras * frames
+        self.words = WordPool(token_width, config.inner, heads=4)
+        self.norm = nn.LayerNorm(feature)
+        self.enter = nn.Parameter(torch.randn(places, feature, config.inner) * feature**-0.5)
+        self.told = nn.Linear(config.inner, places * 2 * config.inner)
+        self.score = nn.Parameter(torch.randn(places, config.inner, config.keypoints) * config.inner**-0.5)
+        self.value = nn.Parameter(torch.randn(places, config.inner, config.values) * config.inner**-0.5)
+        per_token = config.keypoints // config.tokens_per_frame * (2 + config.values)
+        self.leave = nn.Parameter(
+            torch.randn(places, config.tokens_per_frame, per_token, config.width) * per_token**-0.5
+        )
+        self.bias = nn.Parameter(torch.zeros(places, config.tokens_per_frame, config.width))
+        down, across = torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij")
+        self.grid: Tensor
+        self.register_buffer("grid", torch.stack((across, down), dim=-1).flatten(0, 1), persistent=False)  # n 2
+        nn.init.normal_(self.told.weight, std=0.02)
+        nn.init.zeros_(self.told.bias)
+
+    def forward(self, features: Float[Tensor, "B C T F h w"], instruction: Instruction) -> Float[Tensor, "B N D"]:
+        config = self.config
+        asked = functional.silu(self.words(instruction.tokens, mask=instruction.mask))  # B I
+        scale, shift = rearrange(self.told(asked), "b (p two i) -> two p b 1 i", two=2, i=config.inner)
+        x = self.norm(rearrange(features, "b c t f h w -> (c t) b (h w) f"))
+        batch, cells = x.shape[1:3]
+        x = torch.bmm(x.flatten(1, 2), self.enter.to(x.dtype)).unflatten(1, (batch, cells))  # p B n I
+        x = functional.relu(x * (1 + scale) + shift).flatten(1, 2)
+        score = torch.bmm(x, self.score.to(x.dtype)).unflatten(1, (batch, cells))  # p B n k
+        share = score.float().softmax(dim=2).transpose(2, 3)  # p B k n
+        value = torch.bmm(x, self.value.to(x.dtype)).unflatten(1, (batch, cells)).float()
+        told = torch.cat((self.grid.expand(*value.shape[:2], -1, -1), value), dim=-1)  # p B n 2+v
+        seen = torch.matmul(share, told)  # p B k 2+v
+        seen = rearrange(seen, "p b (m k) v -> (p m) b (k v)", m=config.tokens_per_frame)
+        tokens = torch.bmm(seen, self.leave.flatten(0, 1).to(seen.dtype)) + self.bias.flatten(0, 1)[:, None]
+        return rearrange(tokens, "n b d -> b n d")

@@ -1,0 +1,107 @@
+"""The small recipe's own networks: latents without training, frames as channels, tokens that say where."""
+
+import torch
+
+from mola_core.nets.config import CosineConfig, KeypointsConfig, StackedVideoConfig
+from mola_core.nets.cosine import BlockCosine
+from mola_core.nets.keypoints import Keypoints
+from mola_core.nets.protocols import Instruction
+from mola_core.nets.stacked_video import StackedVideo, WordPool
+from mola_core.nets.video_diffusion import imagine_latents
+
+
+def _instruction(batch: int, *, width: int = 384, length: int = 6) -> Instruction:
+    generator = torch.Generator().manual_seed(batch)
+    tokens = torch.randn(batch, length, width, generator=generator)
+    return Instruction(tokens=tokens, mask=torch.ones(batch, length, dtype=torch.bool), pooled=tokens.mean(dim=1))
+
+
+def test_all_waves_give_the_picture_back() -> None:
+    pictures = torch.rand(2, 3, 16, 24) * 2 - 1
+    transform = BlockCosine(CosineConfig(luma=64, chroma=64))
+    assert torch.allclose(transform.decode(transform.encode(pictures)), pictures, atol=1e-5)
+
+
+def test_few_waves_keep_the_colour_of_a_block() -> None:
+    picture = torch.tensor([0.8, -0.9, -0.7])[None, :, None, None].expand(1, 3, 8, 8)
+    transform = BlockCosine(CosineConfig(luma=1, chroma=1))
+    assert torch.allclose(transform.decode(transform.encode(picture)), picture, atol=1e-5)
+
+
+def test_one_step_hardly_depends_on_the_noise_it_starts_from() -> None:
+    torch.manual_seed(0)
+    video = StackedVideo(StackedVideoConfig(height=32, width=48)).eval()
+    present = torch.randn(2, *video.latent_shape)
+
+    def features(seed: int) -> torch.Tensor:
+        noise = torch.randn(2, video.num_frames, *video.latent_shape, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            return imagine_latents(
+                video,
+                present=present,
+                camera=torch.tensor([0, 1]),
+                instruction=_instruction(2),
+                noise=noise,
+            ).features
+
+    first, second = features(1), features(2)
+    assert first.shape == (2, 3, *video.feature_shape)
+    assert (first - second).std() < 0.1 * first.std()
+
+
+def test_a_full_pass_gives_clean_latents_and_the_same_features() -> None:
+    torch.manual_seed(0)
+    video = StackedVideo(StackedVideoConfig(height=32, width=48)).eval()
+    told = {
+        "sigma": torch.tensor([0.5]),
+        "present": torch.randn(1, *video.latent_shape),
+        "camera": torch.tensor([0]),
+        "instruction": _instruction(1),
+    }
+    noisy = torch.randn(1, video.num_frames, *video.latent_shape)
+    full, early = video.denoise(noisy, **told), video.denoise(noisy, **told, features_only=True)
+    assert full.clean is not None
+    assert full.clean.shape == noisy.shape
+    assert early.clean is None
+    assert torch.equal(full.features, early.features)
+
+
+def test_padding_of_an_instruction_does_not_matter() -> None:
+    pool = WordPool(384, 32, heads=4)
+    tokens = torch.randn(1, 6, 384)
+    mask = torch.tensor([[True, True, True, False, False, False]])
+    changed = tokens.clone()
+    changed[:, 3:] = 100.0
+    assert torch.allclose(pool(tokens, mask=mask), pool(changed, mask=mask))
+
+
+def test_keypoints_learn_where_the_named_thing_is_to_a_fraction_of_a_cell() -> None:
+    """Two marks stand in every picture; the instruction says which of the two is meant."""
+    torch.manual_seed(0)
+    rows, columns = 6, 10
+    config = KeypointsConfig(width=32, inner=32, keypoints=8, values=4, tokens_per_frame=2)
+    keypoints = Keypoints(config, feature_shape=(8, rows, columns), frames=1, num_cameras=1, token_width=16)
+    leave = torch.nn.Linear(2 * 32, 2)
+    words = torch.randn(2, 1, 16)
+    down, across = torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij")
+
+    def batch(count: int) -> tuple[torch.Tensor, Instruction, torch.Tensor]:
+        places = torch.rand(count, 2, 2) * 1.6 - 0.8
+        square = (across - places[..., 0, None, None]).square() / 0.03 + (
+            down - places[..., 1, None, None]
+        ).square() / 0.08
+        features = torch.zeros(count, 1, 1, 8, rows, columns)
+        features[:, 0, 0, :2] = (-square).exp()
+        which = torch.randint(2, (count,))
+        tokens = words[which]
+        asked = Instruction(tokens=tokens, mask=torch.ones(count, 1, dtype=torch.bool), pooled=tokens[:, 0])
+        return features, asked, places[torch.arange(count), which]
+
+    optimizer = torch.optim.Adam([*keypoints.parameters(), *leave.parameters()], lr=5e-3)
+    for _ in range(400):
+        features, asked, target = batch(64)
+        error = (leave(keypoints(features, asked).flatten(1)) - target).abs().mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    assert error < 0.08  # a cell is 0.22 wide and 0.4 high
