@@ -35,15 +35,18 @@ def register(subparsers: Any) -> None:
         metavar="N",
         help="exact depth, class and flow labels, a cell for N x N pixels; 0: none (0)",
     )
+    parser.add_argument("--bursts", type=float, default=1.0, help="size of the pushes off the path; 0: none (1)")
+    parser.add_argument("--calm-share", type=float, default=0.25, help="episodes without pushes (0.25)")
     parser.add_argument(
-        "--detour-probability", type=float, default=0.5, help="chance of a mistake to recover from (0.5)"
+        "--arm-jitter",
+        type=float,
+        default=0.03,
+        help="deviation of each joint from home, half of the starts, rad (0.03)",
     )
     parser.add_argument(
-        "--aim-noise", type=float, default=0.01, help="deviation of where the tool first stops, m (0.01)"
+        "--detour-probability", type=float, default=0.0, help="chance of going to a wrong place first (0)"
     )
-    parser.add_argument(
-        "--arm-jitter", type=float, default=0.02, help="deviation of each joint from home at the start, rad (0.02)"
-    )
+    parser.add_argument("--aim-noise", type=float, default=0.0, help="deviation of where the tool first stops, m (0)")
     parser.add_argument("--hold-rows", type=int, default=5, help="rows kept after the task is done (5)")
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--site", type=Path, default=_SITE, help=f"site file ({_SITE})")
@@ -107,6 +110,8 @@ def _plan(arguments: argparse.Namespace, site: "Site") -> "GenerationPlan":
             view_height=height,
             hold_rows=arguments.hold_rows,
             noise=NoisePlan(
+                bursts=arguments.bursts,
+                calm_share=arguments.calm_share,
                 detour_probability=arguments.detour_probability,
                 aim_m=arguments.aim_noise,
                 arm_jitter_rad=arguments.arm_jitter,

@@ -11,13 +11,20 @@ from mola_twin.tasks.seeds import require_training_seeds
 
 
 class NoisePlan(BaseModel):
-    """Mistakes to recover from, see :class:`mola_twin.expert.noise.RecoveryNoise`, and starts off home."""
+    """How demonstrations leave the straight way, so that they also show the way back; see :mod:`mola_twin.expert.bursts`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    detour_probability: float = Field(default=0.5, ge=0.0, le=1.0)
-    aim_m: float = Field(default=0.01, ge=0.0, le=0.05)
-    arm_jitter_rad: float = Field(default=0.02, ge=0.0, le=0.2)
+    bursts: float = Field(default=1.0, ge=0.0, le=3.0)
+    """Size of the pushes; each episode draws its own between 0.4 and 1.3 of it."""
+    calm_share: float = Field(default=0.25, ge=0.0, le=1.0)
+    """Episodes without pushes."""
+    arm_jitter_rad: float = Field(default=0.015, ge=0.0, le=0.2)
+    """Standard deviation of each joint from home at the start, in half of the episodes."""
+    detour_probability: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Approaches that first go to a wrong place (:mod:`mola_twin.expert.noise`); the way there is marked as a mistake."""
+    aim_m: float = Field(default=0.0, ge=0.0, le=0.05)
+    """Standard deviation of where the tool first stops before it descends."""
 
 
 class GenerationPlan(BaseModel):
