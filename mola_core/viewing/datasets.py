@@ -27,6 +27,7 @@ def show_dataset_episode(dataset: LeRobotReader, episode: int, stage: Stage) -> 
     """
     entry = dataset.episode(episode)
     rows = dataset.rows(episode)
+    stage.at(int(rows.stamp_ns[0]))
     stage.note(f"episode {episode}: {entry.instruction} ({entry.meta.get('outcome', 'outcome unstated')})")
     for row in range(entry.length):
         state, action = rows.state[row].astype(np.float64), rows.action[row].astype(np.float64)

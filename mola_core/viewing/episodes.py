@@ -30,6 +30,7 @@ def show_episode(episode: EpisodeReader, stage: Stage, *, depth: bool) -> None:
             stage.place_camera(
                 camera, intrinsics=intrinsics, on_tcp=streams.mounted_on == "tcp", parent_from_camera=mount
             )
+    stage.at(episode.meta.started_ns)
     stage.note(f"{episode.meta.instruction} ({episode.meta.outcome}, {episode.meta.operator})")
     _Player(episode, stage, depth=depth).play()
 

@@ -23,6 +23,8 @@ from mola_core.viewing.urdf import FINGER_JOINTS, FINGER_TRAVEL, ROOT_LINK, ur5e
 TIMELINE = "time"
 _JPEG_QUALITY = 85
 _TRAIL_S = 4.0
+_EYE, _LOOK_AT = (-1.2, -0.8, 0.7), (-0.3, 0.0, 0.2)
+"""With the shoulder pan near zero the arm reaches towards -x."""
 _EPOCH_FROM_NS = 10**17
 """Smaller stamps are not host time but a simulation's, and are shown as durations."""
 _MEASURED, _COMMANDED, _PLANNED = (80, 170, 255), (255, 160, 40), (130, 220, 90)
@@ -52,10 +54,12 @@ class Stage:
         root = rr.Transform3D(parent_frame="tf#/world", child_frame=ROOT_LINK)
         self._recording.log("arm/root", root, static=True)
         arm.log_urdf_to_recording(self._recording)
-        for joint in arm.joints():
-            link = arm.get_link_by_name(joint.child_link)
+        fingers = {name.removesuffix("_joint") for name in FINGER_JOINTS}
+        for name in (ROOT_LINK, *(joint.child_link for joint in arm.joints())):
+            link = arm.get_link_by_name(name)
+            shape = rr.Boxes3D if name in fingers else rr.Cylinders3D
             for entity in () if link is None else arm.get_visual_geometry_paths(link):
-                self._recording.log(entity, rr.Cylinders3D.from_fields(fill_mode="solid"), static=True)
+                self._recording.log(entity, shape.from_fields(fill_mode="solid"), static=True)
         return arm
 
     def place_camera(
@@ -104,6 +108,8 @@ class Stage:
         if gripper_opening is not None:
             angles |= dict.fromkeys(FINGER_JOINTS, np.float64(np.clip(gripper_opening, 0, 1) * FINGER_TRAVEL))
             self.series("gripper/measured", gripper_opening)
+        for name, position in zip(JOINT_NAMES, joint_positions, strict=True):
+            self.series(f"joints/{name.removesuffix('_joint')}", position)
         for name, angle in angles.items():
             joint = self._arm.get_joint_by_name(name)
             if joint is not None:  # no fingers without a gripper
@@ -164,6 +170,7 @@ def _blueprint(cameras: Sequence[str]) -> rrb.Blueprint:
         name="arm",
         origin="world",
         contents=["/world/**", "/arm/**"],
+        eye_controls=rrb.EyeControls3D(position=_EYE, look_target=_LOOK_AT, eye_up=(0.0, 0.0, 1.0)),
         overrides={"world/path/measured": trail, "world/path/commanded": trail},
     )
     pictures = [rrb.Spatial2DView(name=camera, origin=f"cameras/{camera}") for camera in cameras]
