@@ -40,8 +40,8 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--arm-jitter",
         type=float,
-        default=0.03,
-        help="deviation of each joint from home, half of the starts, rad (0.03)",
+        default=0.015,
+        help="deviation of each joint from home, half of the starts, rad (0.015)",
     )
     parser.add_argument(
         "--detour-probability", type=float, default=0.0, help="chance of going to a wrong place first (0)"

@@ -1,0 +1,198 @@
+"""Demonstrations become a dataset with exact labels, the same one whether or not the run was interrupted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mola_core.cli.dispatch import main
+from mola_core.contracts.errors import ConfigError
+from mola_core.contracts.io_spec import CameraView
+from mola_core.contracts.site import load_site
+from mola_core.data.labels.store import LabelFolder
+from mola_core.data.lerobot.reader import LeRobotReader
+from mola_core.data.opening import open_samples
+from mola_core.data.sample import LABELS, WindowSpec
+from mola_twin.generation.campaign import EpisodeMaker
+from mola_twin.generation.desk import GenerationDesk
+from mola_twin.generation.plan import Assignment, GenerationPlan, NoisePlan
+from mola_twin.labels.scene_recorder import TEACHER, scene_info
+from mola_twin.tasks.seeds import EVALUATION_SEEDS, TRAINING_SEEDS, require_training_seeds
+
+SITE = Path(__file__).parents[2] / "launch/sites/twin.yaml"
+PLAN = GenerationPlan(
+    tasks=("press_button", "grab_bowl"),
+    first_seed=10_000,
+    num_seeds=1,
+    cameras=("third_person", "wrist"),
+    view_width=80,
+    view_height=48,
+    label_stride=1,
+    noise=NoisePlan(calm_share=0.0, bursts=0.8, arm_jitter_rad=0.0),
+)
+
+
+def make_all(dataset: Path, *, plan: GenerationPlan = PLAN) -> LeRobotReader:
+    site = load_site(SITE)
+    desk = GenerationDesk(dataset, plan)
+    desk.begin()
+    maker = EpisodeMaker(site, desk)
+    for assignment in list(desk.left()):
+        assert maker.make(assignment) == ""
+    maker.close()
+    width, height = plan.label_size
+    return desk.finish(scene_info(site, cameras=plan.cameras, width=width, height=height))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("generated") / "demos"
+    make_all(path)
+    return path
+
+
+def test_dataset_holds_every_task_with_its_words(dataset: Path) -> None:
+    reader = LeRobotReader(dataset)
+    assert [entry.meta["task"] for entry in reader.episodes] == ["grab_bowl", "press_button"]
+    assert all(entry.meta["seed"] == 10_000 and entry.meta["outcome"] == "success" for entry in reader.episodes)
+    assert "bowl" in reader.episodes[0].instruction
+    assert reader.contract == PLAN.contract
+
+
+def test_the_next_action_says_where_the_arm_goes(dataset: Path) -> None:
+    """A row's action is what is meant at its own instant; that of the row after it leads on."""
+    rows = LeRobotReader(dataset).rows(0)
+    place, meant = rows.state[:, 6:9], rows.action[:, :3]
+    assert np.median(np.linalg.norm(meant - place, axis=1)) < 0.02
+    step, asked = np.diff(place, axis=0), meant[1:] - place[:-1]
+    moving = np.linalg.norm(step, axis=1) > 0.01
+    assert moving.sum() > 15
+    along = np.sum(step * asked, axis=1) / np.linalg.norm(step, axis=1) / np.linalg.norm(asked, axis=1)
+    assert np.median(along[moving]) > 0.9
+
+
+def test_labels_agree_with_the_pictures(dataset: Path) -> None:
+    """A frame warped by the flow is the later frame, where nothing has come between."""
+    view = {"width": 80, "height": 48}
+    window = WindowSpec(
+        views=tuple(CameraView(camera=name, **view) for name in PLAN.cameras),
+        offsets=(0, 4),
+        horizon=0,
+        labels=LABELS,
+    )
+    samples = open_samples(dataset, window, label_teacher=TEACHER, quiet=True)
+    errors, still = [], []
+    for index in range(10, len(samples), 9):
+        sample = samples.sample(index)
+        semantic = sample.labels["semantic"]
+        assert sample.labels["depth"][0].min() > 0.3, "the third-person camera sees something everywhere"
+        for camera in range(2):
+            rows, columns = np.mgrid[:48, :80]
+            shift = sample.labels["flow"][camera, 0]
+            to_x = np.rint(columns + shift[..., 0] * 80).astype(int)
+            to_y = np.rint(rows + shift[..., 1] * 48).astype(int)
+            inside = sample.labels["flow_mask"][camera, 0] & (to_x >= 0) & (to_x < 80) & (to_y >= 0) & (to_y < 48)
+            now, then = sample.frames[camera, 0][inside], sample.frames[camera, 1][to_y[inside], to_x[inside]]
+            visible = semantic[camera, 1][to_y[inside], to_x[inside]] == semantic[camera, 0][inside]
+            moved = np.abs(shift[inside]).max(axis=-1)[visible] * 80 > 1.0
+            errors.append(np.abs(now.astype(int) - then).mean(axis=-1)[visible][moved])
+            unwarped = np.abs(sample.frames[camera, 0].astype(int) - sample.frames[camera, 1]).mean(axis=-1)
+            still.append(unwarped[inside][visible][moved])
+    assert np.concatenate(errors).size > 2000
+    assert np.concatenate(errors).mean() < 0.5 * np.concatenate(still).mean()
+    assert np.median(np.concatenate(errors)) < 3.0
+
+
+def test_semantic_labels_name_what_is_there(dataset: Path) -> None:
+    folder = LabelFolder(dataset, teacher=TEACHER)
+    info, arrays = folder.info(), folder.read(0)
+    assert info.kind == "rigid_scene"
+    classes = np.array(info.class_of_geom)[arrays["geom/third_person"][0]]
+    seen = {info.classes[number] for number in np.unique(classes)}
+    assert {"table", "arm", "gripper", "bowl", "bin", "cabinet", "button"} <= seen
+    assert "mug" not in seen
+
+
+def test_interrupted_run_goes_on_to_the_same_dataset(dataset: Path, tmp_path: Path) -> None:
+    path = tmp_path / "demos"
+    site, desk = load_site(SITE), GenerationDesk(path, PLAN)
+    desk.begin()
+    maker = EpisodeMaker(site, desk)
+    maker.make(Assignment("grab_bowl", 10_000))  # and then the process dies
+    maker.close()
+    again = make_all(path)
+    first = LeRobotReader(dataset)
+    for episode in range(2):
+        np.testing.assert_array_equal(again.rows(episode).state, first.rows(episode).state)
+        np.testing.assert_array_equal(again.frames(episode, "wrist"), first.frames(episode, "wrist"))
+    labels, other = LabelFolder(path, teacher=TEACHER).read(1), LabelFolder(dataset, teacher=TEACHER).read(1)
+    for name, array in labels.items():
+        np.testing.assert_array_equal(array, other[name])
+    assert not desk.dataset.with_name("demos.generation").exists()
+
+
+def test_another_plan_is_refused_where_one_was_begun(tmp_path: Path) -> None:
+    GenerationDesk(tmp_path / "demos", PLAN).begin()
+    other = PLAN.model_copy(update={"num_seeds": 2})
+    with pytest.raises(ConfigError, match="begun with another plan"):
+        GenerationDesk(tmp_path / "demos", other).begin()
+
+
+def test_failed_episodes_are_left_out_and_counted(tmp_path: Path) -> None:
+    """An arm that starts too tilted is straightened in joint space, which no row can say."""
+    plan = PLAN.model_copy(update={"noise": NoisePlan(arm_jitter_rad=0.2), "num_seeds": 3, "label_stride": 0})
+    desk = GenerationDesk(tmp_path / "demos", plan)
+    desk.begin()
+    maker = EpisodeMaker(load_site(SITE), desk)
+    outcomes = [maker.make(Assignment("press_button", seed)) for seed in range(10_000, 10_003)]
+    maker.close()
+    assert any("joint space" in outcome for outcome in outcomes)
+    assert len(desk.failures()) == sum(1 for outcome in outcomes if outcome)
+    assert Assignment("press_button", 10_000) not in list(desk.left())
+
+
+def test_training_and_evaluation_never_share_a_seed() -> None:
+    assert not set(EVALUATION_SEEDS) & set(range(TRAINING_SEEDS.start, TRAINING_SEEDS.start + 100_000))
+    with pytest.raises(ConfigError, match=r"seeds 990\.\.1009 are not all for training"):
+        require_training_seeds(990, 20)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--first-seed", "5"], "not all for training"),
+        (["--tasks", "fly"], "'fly' is not known"),
+        (["--view", "128"], "write it as 128x128"),
+        (["--labels", "7"], "does not divide"),
+        (["--workers", "0"], "--workers 0 is outside"),
+        (["--variant", "fog"], "'fog' is not known"),
+    ],
+)
+def test_bad_arguments_are_one_line(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main(["data", "generate", str(tmp_path / "demos"), "--site", str(SITE), *words])
+    assert status == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "demos").exists()
+
+
+@pytest.mark.slow
+def test_command_generates_in_parallel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "data",
+        "generate",
+        str(tmp_path / "demos"),
+        "--site",
+        str(SITE),
+        "--tasks",
+        "press_button",
+        "--episodes",
+        "2",
+    ]
+    assert main([*words, "--view", "64x64", "--arm-jitter", "0", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["figures"]["episodes"] == 2
