@@ -1,5 +1,6 @@
 """AdamW over the trained parameters, mixed precision, and the length of gradients."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,9 +33,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 
 def autocast_dtype(spec: StageSpec, device: torch.device) -> torch.dtype | None:
     """What matrices are multiplied in; None for fp32."""
-    if spec.precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" or cpu_has_bf16_matrices() else None
-    return _DTYPES.get(spec.precision)
+    return inference_dtype(device) if spec.precision == "auto" else _DTYPES.get(spec.precision)
+
+
+def inference_dtype(device: torch.device) -> torch.dtype | None:
+    """bf16 where matrices are multiplied in it fast."""
+    return torch.bfloat16 if device.type == "cuda" or cpu_has_bf16_matrices() else None
 
 
 def make_scaler(spec: StageSpec, device: torch.device) -> torch.amp.GradScaler:
@@ -42,6 +46,7 @@ def make_scaler(spec: StageSpec, device: torch.device) -> torch.amp.GradScaler:
     return torch.amp.GradScaler(device.type, enabled=autocast_dtype(spec, device) is torch.float16)
 
 
+@functools.cache
 def cpu_has_bf16_matrices() -> bool:
     """Whether this CPU has AMX tiles; without them bf16 is slower than fp32."""
     return any("amx_bf16" in line for line in _CPU.read_text(encoding="utf-8").splitlines() if line.startswith("flags"))

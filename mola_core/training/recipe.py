@@ -107,9 +107,6 @@ class StageSpec(Record):
 class AutoencoderStage(StageSpec):
     """The small backbone's own autoencoder, trained before its video network (a part of stage I)."""
 
-    latent_weight: float = Field(default=1e-4, ge=0.0)
-    """Of the pull of the latents towards zero mean and unit variance."""
-
 
 class VideoStage(StageSpec):
     """Stage I: the video model as an EDM denoiser (v-prediction) of log-normal noise levels."""
@@ -225,6 +222,8 @@ class Recipe(Record):
     def _stages_fit_the_model(self) -> Self:
         if self.video is not None and self.model.backbone is None:
             raise ValueError("a video stage needs model.backbone")
+        if self.autoencoder is not None and (self.model.backbone is None or self.model.backbone.kind != "small"):
+            raise ValueError("an autoencoder stage needs a small backbone, whose autoencoder is learned")
         if self.idm is not None and self.model.mixture is None:
             raise ValueError("an idm stage needs model.mixture")
         return self

@@ -1,0 +1,133 @@
+"""The datasets of a mixture as training sees them: every row once, split by episodes, and several sources as one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from mola_core.contracts.errors import ConfigError
+from mola_core.contracts.io_spec import IoSpec
+from mola_core.data.opening import open_episodes, open_samples
+from mola_core.data.sample import SampleSource, WindowSpec
+from mola_core.data.windows import Split
+from mola_core.training.order import Share
+from mola_core.training.recipe import MixturePart, Recipe
+from mola_core.training.rows import Rows, rows_of
+from mola_core.training.stage import Batch, BatchSource
+
+
+@dataclass(frozen=True)
+class Part:
+    """One dataset of a mixture."""
+
+    name: str
+    path: Path
+    weight: float
+    rows: Rows
+    """Of all single pictures."""
+    cameras: tuple[int, ...]
+    """Numbers of the recipe's cameras that this dataset has."""
+    identity: str
+    """Changes with the dataset's content; names what is cached of it."""
+    opener: "Opener"
+
+    def open(self, window: WindowSpec, split: Split = "all") -> SampleSource:
+        """The samples of one split under ``window``. Raises DataError where the dataset lacks what the window asks for."""
+        return self.opener(window, split)
+
+    def numbers(self, window: WindowSpec, split: Split) -> Int[np.ndarray, "n"]:
+        """Numbers in ``rows`` of the samples of one split under ``window``."""
+        return self.rows.numbers_of(rows_of(self.open(window, split)))
+
+
+Opener = Callable[[WindowSpec, Split], SampleSource]
+
+
+def open_parts(mixture: Sequence[MixturePart], *, recipe: Recipe, data: Mapping[str, Path]) -> tuple[Part, ...]:
+    """The datasets of ``mixture``, opened; pictures are decoded into a cache beside each dataset on first use.
+
+    Raises:
+        ConfigError: a dataset whose place has not been said.
+        DataError: a place without a dataset.
+    """
+    missing = [part.dataset for part in mixture if part.dataset not in data]
+    if missing:
+        raise ConfigError(
+            f"recipe {recipe.name} needs the datasets {', '.join(missing)}; say where they lie: "
+            f"{' '.join(f'--data {name}=PATH' for name in missing)}"
+        )
+    return tuple(_open_part(part, recipe=recipe, path=data[part.dataset]) for part in mixture)
+
+
+def _open_part(part: MixturePart, *, recipe: Recipe, path: Path) -> Part:
+    def opener(window: WindowSpec, split: Split) -> SampleSource:
+        return open_samples(
+            path,
+            window,
+            contract=recipe.io.contract,
+            name=part.dataset,
+            split=split,
+            validation_share=recipe.validation_share,
+        )
+
+    episodes = open_episodes(path, name=part.dataset)
+    cameras = [number for number, view in enumerate(recipe.io.views) if view.camera in episodes.contract.cameras]
+    return Part(
+        name=part.dataset,
+        path=path,
+        weight=part.weight,
+        rows=rows_of(opener(one_picture(recipe.io), "all")),
+        cameras=tuple(cameras),
+        identity=episodes.digest(),
+        opener=opener,
+    )
+
+
+def one_picture(io: IoSpec) -> WindowSpec:
+    """The present alone."""
+    return WindowSpec(views=io.views, offsets=(0,), horizon=0)
+
+
+class Joined:
+    """Several sources behind one range of numbers, in order; a ``BatchSource``."""
+
+    def __init__(self, sources: Sequence[BatchSource]) -> None:
+        self._sources = tuple(sources)
+        self._ends = np.cumsum([len(source) for source in sources])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
+        numbers = np.asarray(indices)
+        owner = np.searchsorted(self._ends, numbers, side="right")
+        if len(self._sources) == 1:
+            return self._sources[0].batch(numbers)
+        joined: dict[str, Tensor] = {}
+        for number in np.unique(owner):
+            mine = np.flatnonzero(owner == number)
+            first = 0 if number == 0 else int(self._ends[number - 1])
+            for name, tensor in self._sources[number].batch(numbers[mine] - first).items():
+                if name not in joined:
+                    joined[name] = torch.empty((len(numbers), *tensor.shape[1:]), dtype=tensor.dtype)
+                joined[name][torch.from_numpy(mine)] = tensor
+        return joined
+
+
+def mixed(sources: Sequence[BatchSource], weights: Sequence[float]) -> tuple[Joined, tuple[Share, ...]]:
+    """Sources as one, and their shares of every batch."""
+    shares, first = [], 0
+    for source, weight in zip(sources, weights, strict=True):
+        shares.append(Share(first=first, size=len(source), weight=weight))
+        first += len(source)
+    return Joined(sources), tuple(shares)
+
+
+def joined_or_none(sources: Sequence[BatchSource]) -> Joined | None:
+    """Those that hold anything, for validation."""
+    filled = [source for source in sources if len(source)]
+    return Joined(filled) if filled else None

@@ -1,0 +1,205 @@
+"""The stages of a recipe, one after the other, from datasets to a checkpoint that acts."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mola_core.cli.report import git_state
+from mola_core.contracts.errors import ConfigError
+from mola_core.contracts.normalization import Normalization
+from mola_core.data.statistics import normalization_of
+from mola_core.nets.language import build_encoder
+from mola_core.nets.mola import Mola, build_mola
+from mola_core.training.checkpoint import (
+    MODEL_PREFIX,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    put_weights,
+    read_weights,
+)
+from mola_core.training.datasets import open_parts
+from mola_core.training.distributed import World
+from mola_core.training.draws import seed_of
+from mola_core.training.loop import Surroundings, run_stage
+from mola_core.training.naming import under
+from mola_core.training.progress import Reporter
+from mola_core.training.recipe import Recipe
+from mola_core.training.retention import FINAL
+from mola_core.training.stage import Stage
+from mola_core.training.stage1_autoencoder import autoencoder_stage
+from mola_core.training.stage1_video import video_stage
+from mola_core.training.stage2_idm import idm_stage
+from mola_core.training.stage3_policy import policy_stage, policy_window
+from mola_core.training.stopping import StopRequest
+from mola_core.training.workbench import Workbench
+
+RECIPE_FILE = "recipe.json"
+STAGES = ("autoencoder", "video", "idm", "policy")
+NUMBERED = {"stage1": ("autoencoder", "video"), "stage2": ("idm",), "stage3": ("policy",), "all": STAGES}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One recipe's training on disk and on this machine."""
+
+    recipe: Recipe
+    folder: Path
+    data: Mapping[str, Path]
+    """Where the recipe's datasets lie."""
+    world: World
+    reporter: Reporter
+    stop: StopRequest
+    base: Path | None = None
+    """A checkpoint that the first stage of this run takes its frozen parts from, instead of the run's own earlier stage."""
+    caches: Path | None = None
+    """Where caches lie; None: in the run's folder."""
+    language_weights: Path | None = None
+    workers: int = 0
+
+
+def train(run: Run, stages: Sequence[str]) -> Path:
+    """Run ``stages`` (names of STAGES) that the recipe has; the folder of the last one's final checkpoint.
+
+    Raises:
+        ConfigError: the folder belongs to another recipe, a dataset's place is not said, or the recipe has none of these stages.
+        MolaError: see :func:`mola_core.training.loop.run_stage`.
+    """
+    wanted = [stage for stage in STAGES if stage in stages and getattr(run.recipe, stage) is not None]
+    if not wanted:
+        raise ConfigError(f"recipe {run.recipe.name} has none of the stages {', '.join(stages)}")
+    _claim(run)
+    final = run.folder
+    base = run.base
+    for name in wanted:
+        stage_final = run.folder / name / FINAL
+        if not (stage_final / "checkpoint.json").is_file():
+            stage_final = _train_one(run, name, base=base)
+        final, base = stage_final, None
+    return final
+
+
+def _train_one(run: Run, name: str, *, base: Path | None) -> Path:
+    recipe = run.recipe
+    torch.manual_seed(seed_of(recipe.seed, "weights"))
+    model = build_mola(recipe.model)
+    _take_over(model, name, run=run, base=base)
+    bench = _bench(run, model)
+    normalization = _normalization(bench) if name == "policy" else None
+    header = Checkpoint(
+        path=run.folder, recipe=recipe, normalization=normalization, stage=name, step=0, metrics={}, git=git_state()
+    )
+    around = Surroundings(
+        folder=run.folder / name,
+        header=header,
+        seed=recipe.seed,
+        world=run.world,
+        reporter=run.reporter,
+        workers=run.workers,
+        stop=run.stop,
+    )
+    return run_stage(_stage(name, bench, normalization), around)
+
+
+def _stage(name: str, bench: Workbench, normalization: Normalization | None) -> Stage:
+    recipe = bench.recipe
+    if name == "autoencoder" and recipe.autoencoder is not None:
+        return autoencoder_stage(recipe.autoencoder, bench)
+    if name == "video" and recipe.video is not None:
+        return video_stage(recipe.video, bench)
+    if name == "idm" and recipe.idm is not None:
+        return idm_stage(recipe.idm, bench)
+    if normalization is None:
+        raise ValueError(f"stage {name} needs a normalization")
+    return policy_stage(recipe.policy, bench, normalization=normalization)
+
+
+def _bench(run: Run, model: Mola) -> Workbench:
+    recipe = run.recipe
+    parts = open_parts(recipe.mixture, recipe=recipe, data=run.data)
+    demonstrations = parts
+    if recipe.demonstrations is not None:
+        demonstrations = open_parts(recipe.demonstrations, recipe=recipe, data=run.data)
+    return Workbench(
+        recipe=recipe,
+        model=model,
+        parts=parts,
+        demonstrations=demonstrations,
+        encoder=build_encoder(recipe.model.language, weights=run.language_weights),
+        cache_root=run.caches or run.folder / "caches",
+        world=run.world,
+        reporter=run.reporter,
+    )
+
+
+def _normalization(bench: Workbench) -> Normalization:
+    window = policy_window(bench)
+    return normalization_of([part.open(window, "train") for part in bench.demonstrations])
+
+
+def _claim(run: Run) -> None:
+    """Write the recipe beside what it makes, or compare with the one that is there."""
+    file = run.folder / RECIPE_FILE
+    said = run.recipe.model_dump(mode="json")
+    if file.is_file():
+        there = json.loads(file.read_text(encoding="utf-8"))
+        differing = _differences(there, said)
+        if differing:
+            raise ConfigError(
+                f"{run.folder} belongs to another recipe: {'; '.join(differing[:3])}; choose another --out, or take the settings back"
+            )
+        return
+    run.world.wait()
+    if run.world.is_main:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(said, indent=2), encoding="utf-8")
+    run.world.wait()
+
+
+def _differences(old: object, new: object, where: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for name in sorted(old.keys() | new.keys()):
+            found += _differences(old.get(name), new.get(name), f"{where}.{name}" if where else name)
+        return found
+    return [] if old == new else [f"{where} was {old!r} and is {new!r}"]
+
+
+# --- what a stage takes from the stages before ------------------------------------------------------------------------
+
+
+def _take_over(model: Mola, stage: str, *, run: Run, base: Path | None) -> None:
+    """Load the parts of ``model`` that earlier stages have made.
+
+    Raises:
+        CheckpointError: an earlier stage has not been run, or its checkpoint is of another architecture.
+    """
+    for source, parts in _needed(stage, run.recipe):
+        path = run.folder / source / FINAL
+        if base is not None and STAGES.index(load_checkpoint(base).stage) >= STAGES.index(source):
+            path = base
+        if not (path / "checkpoint.json").is_file():
+            raise CheckpointError(
+                f"stage {stage} builds on stage {source}, and {path} is not there; train that first, or name a checkpoint "
+                "with --from"
+            )
+        weights = read_weights(load_checkpoint(path))
+        for part in parts:
+            module = model.get_submodule(part)
+            put_weights(module, under(weights, MODEL_PREFIX + part), where=f"{path}, {part}")
+
+
+def _needed(stage: str, recipe: Recipe) -> list[tuple[str, tuple[str, ...]]]:
+    """Earlier stages with the parts of the model that are taken from each."""
+    has_learned_coder = recipe.autoencoder is not None
+    if stage == "video":
+        return [("autoencoder", ("backbone.autoencoder",))] if has_learned_coder else []
+    if stage in {"idm", "policy"} and recipe.video is not None:
+        needed = [("video", ("backbone",))]
+        if stage == "policy" and recipe.idm is not None and recipe.policy.mixture != "from_scratch":
+            needed.append(("idm", ("tokens", "mixture")))
+        return needed
+    return []

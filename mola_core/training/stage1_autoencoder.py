@@ -1,0 +1,87 @@
+"""Stage I, first part of the small backbone: its autoencoder, on single pictures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from mola_core.data.sample import SampleSource
+from mola_core.data.windows import Split
+from mola_core.nets.mola import Mola
+from mola_core.training.datasets import joined_or_none, mixed, one_picture
+from mola_core.training.draws import Draws
+from mola_core.training.naming import all_but
+from mola_core.training.recipe import AutoencoderStage
+from mola_core.training.samples import side_by_side, spaced
+from mola_core.training.stage import Batch, Pictures, Stage
+from mola_core.training.tensors import as_frames, as_pictures
+from mola_core.training.workbench import Workbench
+
+_SHOWN = 8
+
+
+class SinglePictures:
+    """Every picture of every camera; a ``BatchSource``."""
+
+    def __init__(self, source: SampleSource, *, cameras: tuple[int, ...]) -> None:
+        self._source, self._cameras = source, cameras
+
+    def __len__(self) -> int:
+        return len(self._source) * len(self._cameras)
+
+    def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
+        number, which = np.divmod(np.asarray(indices), len(self._cameras))
+        frames = self._source.batch(number).frames  # B C 1 H W 3
+        camera = np.array(self._cameras)[which]
+        return {"picture": torch.from_numpy(frames[np.arange(len(number)), camera, 0])}
+
+
+class AutoencoderObjective(nn.Module):
+    """Pictures back as they were: squared and absolute error alike, so that neither a blur nor a small thing's colour is cheap."""
+
+    def __init__(self, model: Mola) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, _draws: Draws) -> dict[str, Tensor]:
+        pictures = as_pictures(batch["picture"])  # B 3 H W
+        difference = self.rebuilt(pictures) - pictures
+        squared, absolute = difference.square().mean(), difference.abs().mean()
+        return {"loss": squared + absolute, "squared": squared, "absolute": absolute}
+
+    def rebuilt(self, pictures: Tensor) -> Tensor:
+        """What the autoencoder makes of B 3 H W."""
+        out: Tensor = self.model.backbone.autoencoder(pictures)  # type: ignore[union-attr]  # only a small backbone has this stage
+        return out
+
+
+def autoencoder_stage(spec: AutoencoderStage, bench: Workbench) -> Stage:
+    """Trains ``model.backbone.autoencoder`` alone."""
+    objective = AutoencoderObjective(bench.model)
+
+    def sources(split: Split) -> list[SinglePictures]:
+        window = one_picture(bench.recipe.io)
+        return [SinglePictures(part.open(window, split), cameras=part.cameras) for part in bench.parts]
+
+    training, shares = mixed(sources("train"), [part.weight for part in bench.parts])
+    validation = joined_or_none(sources("validation"))
+    shown = validation or training
+
+    def pictures() -> Pictures:
+        frames = shown.batch(spaced(len(shown), _SHOWN))["picture"]
+        device = next(objective.parameters()).device
+        rebuilt = as_frames(objective.rebuilt(as_pictures(frames.to(device))))
+        return {"rebuilt": side_by_side(rows={"true": frames.numpy(), "rebuilt": rebuilt})}
+
+    return Stage(
+        name="autoencoder",
+        spec=spec,
+        objective=objective,
+        frozen=all_but(objective, ["model.backbone.autoencoder"]),
+        training=training,
+        shares=shares,
+        validation=validation,
+        pictures=pictures,
+    )

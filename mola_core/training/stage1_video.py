@@ -1,0 +1,183 @@
+"""Stage I: the video model learns to denoise the near future of each camera, given its present and the instruction."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from mola_core.data.sample import SampleSource, WindowSpec
+from mola_core.data.windows import Split
+from mola_core.nets.mola import Mola
+from mola_core.nets.video_diffusion import denoising_loss, imagine_latents
+from mola_core.training.batches import on_device
+from mola_core.training.datasets import Part, joined_or_none, mixed
+from mola_core.training.draws import Draws
+from mola_core.training.imagining import backbone_of
+from mola_core.training.naming import all_but
+from mola_core.training.recipe import VideoStage
+from mola_core.training.samples import side_by_side, spaced
+from mola_core.training.stage import Batch, BatchSource, Pictures, Stage
+from mola_core.training.tensors import EncodedSentences, as_frames, as_pictures, instruction_in, withheld
+from mola_core.training.workbench import Cached, Workbench
+
+_SHOWN = 4
+
+
+class LatentWindows:
+    """Windows of cached latents, a camera each; a ``BatchSource``."""
+
+    def __init__(
+        self,
+        part: Part,
+        *,
+        latents: Cached,
+        sentences: EncodedSentences,
+        rows: Int[np.ndarray, "n"],
+        offsets: tuple[int, ...],
+    ) -> None:
+        self._part, self._latents, self._sentences, self._rows, self._offsets = part, latents, sentences, rows, offsets
+
+    def __len__(self) -> int:
+        return len(self._rows) * len(self._part.cameras)
+
+    def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
+        number, which = np.divmod(np.asarray(indices), len(self._part.cameras))
+        rows, camera = self._rows[number], np.array(self._part.cameras)[which]
+        window, exists = self._part.rows.after(rows, self._offsets)  # B T
+        return {
+            "latents": torch.from_numpy(self._latents[window, camera[:, None]]),  # B T c h w
+            "mask": torch.from_numpy(exists),
+            "camera": torch.from_numpy(camera),
+            **self._sentences.batch(self._part.rows.sentence[rows]),
+        }
+
+
+class FrameWindows:
+    """Windows of pictures, a camera each, for a video model whose autoencoder runs along; a ``BatchSource``."""
+
+    def __init__(self, part: Part, *, source: SampleSource, sentences: EncodedSentences) -> None:
+        self._part, self._source, self._sentences = part, source, sentences
+
+    def __len__(self) -> int:
+        return len(self._source) * len(self._part.cameras)
+
+    def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
+        number, which = np.divmod(np.asarray(indices), len(self._part.cameras))
+        camera, samples = np.array(self._part.cameras)[which], self._source.batch(number)
+        items = np.arange(len(number))
+        return {
+            "frames": torch.from_numpy(samples.frames[items, camera]),  # B T H W 3
+            "mask": torch.from_numpy(samples.frame_mask[items, camera]),
+            "camera": torch.from_numpy(camera),
+            **self._sentences.of(samples.instructions),
+        }
+
+
+class VideoObjective(nn.Module):
+    """EDM's denoising loss at log-normal noise levels, some of them that of one-step imagination."""
+
+    def __init__(self, model: Mola, spec: VideoStage) -> None:
+        super().__init__()
+        self.model = model
+        self._spec = spec
+
+    def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        backbone, spec = backbone_of(self.model), self._spec
+        clean = self.latents_of(batch)  # B T c h w
+        sigma = (spec.log_sigma_mean + spec.log_sigma_std * draws.normal("sigma", ())).exp()
+        sigma = torch.where(draws.chance("one step", spec.one_step_share), backbone.sigma_max, sigma)  # B
+        loss = denoising_loss(
+            backbone,
+            clean,
+            present=clean[:, 0],
+            camera=batch["camera"],
+            instruction=withheld(instruction_in(batch), where=draws.chance("no words", spec.text_dropout)),
+            sigma=sigma,
+            noise=draws.normal("noise", clean.shape[1:]),
+            mask=batch["mask"],
+        )
+        if self.training:
+            return {"loss": loss}
+        return {"loss": loss, **self._one_step_errors(batch, clean, draws)}
+
+    def _one_step_errors(self, batch: Batch, clean: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """How far one-step imagination is from the truth, beside "the future looks like now"; latents, squared."""
+        guess = self.imagined(batch, clean, noise=draws.normal("imagination", clean.shape[1:]))
+        mask = batch["mask"][:, 1:].float()  # frame 0 is given
+        share = mask / mask.sum().clamp(min=1.0)
+        one_step = ((guess - clean)[:, 1:].square().mean(dim=(2, 3, 4)) * share).sum()
+        standing = ((clean[:, :1] - clean)[:, 1:].square().mean(dim=(2, 3, 4)) * share).sum()
+        return {"one_step_error": one_step, "standing_still_error": standing}
+
+    def latents_of(self, batch: Batch) -> Tensor:
+        """B T c h w, from the batch or through the frozen autoencoder."""
+        if "latents" in batch:
+            return batch["latents"].float()
+        with torch.no_grad():
+            return backbone_of(self.model).encode(as_pictures(batch["frames"])).float()
+
+    def imagined(self, batch: Batch, clean: Tensor, *, noise: Tensor) -> Tensor:
+        """One-step imagination, B T c h w."""
+        denoised = imagine_latents(
+            backbone_of(self.model),
+            present=clean[:, 0],
+            camera=batch["camera"],
+            instruction=instruction_in(batch),
+            noise=noise,
+            features_only=False,
+        )
+        if denoised.clean is None:
+            raise RuntimeError("a full pass gave no clean guess")
+        return denoised.clean.float()
+
+
+def video_stage(spec: VideoStage, bench: Workbench) -> Stage:
+    """Trains the video network; its autoencoder is frozen."""
+    objective = VideoObjective(bench.model, spec)
+    training, shares = mixed(_sources(spec, bench, "train"), [part.weight for part in bench.parts])
+    validation = joined_or_none(_sources(spec, bench, "validation"))
+    shown = validation or training
+    coders = [name for name in ("autoencoder", "vae") if hasattr(bench.model.backbone, name)]
+
+    def pictures() -> Pictures:
+        batch = on_device(shown.batch(spaced(len(shown), _SHOWN)), bench.world.device)
+        clean = objective.latents_of(batch)
+        guess = objective.imagined(batch, clean, noise=torch.randn_like(clean))
+        backbone = backbone_of(bench.model)
+        true, imagined = as_frames(backbone.decode(clean)), as_frames(backbone.decode(guess))
+        rows = {}
+        for number in range(len(true)):
+            rows[f"true {number}"], rows[f"imagined {number}"] = true[number], imagined[number]
+        return {"imagined": side_by_side(rows)}
+
+    trained = ["model.backbone"]
+    frozen = (*all_but(objective, trained), *(f"model.backbone.{coder}" for coder in coders))
+    return Stage(
+        name="video",
+        spec=spec,
+        objective=objective,
+        frozen=frozen,
+        training=training,
+        shares=shares,
+        validation=validation,
+        pictures=pictures,
+    )
+
+
+def _sources(spec: VideoStage, bench: Workbench, split: Split) -> list[BatchSource]:
+    return [_source(spec, bench, part, split) for part in bench.parts]
+
+
+def _source(spec: VideoStage, bench: Workbench, part: Part, split: Split) -> BatchSource:
+    window = WindowSpec(views=bench.recipe.io.views, offsets=bench.offsets, horizon=0)
+    if not spec.cache_latents:
+        return FrameWindows(part, source=part.open(window, split), sentences=bench.sentences(part))
+    return LatentWindows(
+        part,
+        latents=bench.latents(part),
+        sentences=bench.sentences(part),
+        rows=part.numbers(window, split),
+        offsets=bench.offsets,
+    )

@@ -1,0 +1,285 @@
+"""Stage II: from pairs of frames, latent actions that suffice to draw the future, in RGB and in each member's own modality."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mola_core.contracts.errors import ConfigError
+from mola_core.data.sample import SampleSource, WindowSpec
+from mola_core.data.windows import Split
+from mola_core.nets.config import FeatureTokensConfig, MixtureConfig
+from mola_core.nets.mola import Mola, build_pretraining
+from mola_core.nets.tokens import Transition
+from mola_core.training.batches import on_device
+from mola_core.training.datasets import Part, joined_or_none, mixed
+from mola_core.training.draws import Draws
+from mola_core.training.naming import all_but
+from mola_core.training.recipe import IdmStage
+from mola_core.training.rows import rows_of
+from mola_core.training.samples import as_classes, as_heat, as_motion, bars, side_by_side, spaced
+from mola_core.training.stage import Batch, Pictures, Stage
+from mola_core.training.tensors import as_frames, as_pictures
+from mola_core.training.workbench import Cached, Workbench
+
+FLOW_UNIT = 0.1
+"""Flow is drawn in tenths of the view, so that its errors weigh about as much as the other modalities'."""
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class TransitionFeatures:
+    """What the tokens of now and of the future are made from, for every row of a dataset; each [rows, C, 2, F, h, w] or absent."""
+
+    true: Cached | None
+    imagined: Cached | None
+
+
+class Transitions:
+    """Pairs of now and a future row with labels of the future; a ``BatchSource``."""
+
+    def __init__(
+        self,
+        source: SampleSource,
+        *,
+        rows: Int[np.ndarray, "n"],
+        features: TransitionFeatures | None,
+        cameras: tuple[int, ...],
+    ) -> None:
+        self._source, self._rows, self._features, self._cameras = source, rows, features, list(cameras)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
+        numbers = np.asarray(indices)
+        samples, chosen = self._source.batch(numbers), self._cameras
+        batch = {
+            "now": samples.frames[:, chosen, 0],  # B c H W 3
+            "future": samples.frames[:, chosen, 1],
+            "mask": samples.frame_mask[:, chosen].all(axis=(1, 2)),  # B
+        }
+        labels = samples.labels
+        if "depth" in labels:
+            batch["depth"] = labels["depth"][:, chosen, 1]  # B c h w
+        if "semantic" in labels:
+            batch["semantic"] = labels["semantic"][:, chosen, 1]
+        if "flow" in labels:
+            known = labels["flow_mask"][:, chosen, 0]
+            batch["flow"] = np.where(known[..., None], labels["flow"][:, chosen, 0], 0.0).astype(
+                np.float32
+            )  # B c h w 2
+        if self._features is not None:
+            for name in ("true", "imagined"):
+                array = getattr(self._features, name)
+                if array is not None:
+                    batch[f"{name}_features"] = array[self._rows[numbers]]  # B C 2 F h w
+        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()}
+
+
+class IdmObjective(nn.Module):
+    """Reconstruction of the future by every member, and its codebook's commitment."""
+
+    def __init__(self, model: Mola, spec: IdmStage) -> None:
+        super().__init__()
+        pretraining = build_pretraining(model)
+        self.model = model
+        self.rgb, self.modalities = pretraining.rgb, pretraining.modalities
+        object.__setattr__(
+            self, "_pretraining", pretraining
+        )  # unregistered: its parts are ours already, under one name each
+        self._spec = spec
+
+    def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        spec = self._spec
+        future = as_pictures(batch["future"])  # B c 3 H W
+        imagined = draws.chance("imagined", spec.imagined_share)
+        losses = self._pretraining.losses(
+            self.transition(batch, imagined=imagined),
+            future=future,
+            labels=self.labels(batch, size=future.shape[-2:]),
+            mask=batch["mask"],
+        )
+        total, said = future.new_zeros(()), {}
+        weights = {"rgb": spec.rgb_weight, "commitment": spec.commitment_weight}
+        for member, terms in losses.items():
+            for term, value in terms.items():
+                total = total + weights.get(term, spec.modality_weight) * value
+                said[f"{member}_{term}"] = value
+        return {"loss": total, **said, **self._perplexities(future.device)}
+
+    def transition(self, batch: Batch, *, imagined: Tensor) -> Transition:
+        """Tokens of both frames; ``imagined`` (B) says for which items the future is an imagined one."""
+        if "true_features" not in batch and "imagined_features" not in batch:
+            return self._tokens(self._all_cameras(batch["now"]), self._all_cameras(batch["future"]))
+        true, guess = batch.get("true_features"), batch.get("imagined_features")
+        if true is None or guess is None:
+            chosen = (guess if true is None else true).float()  # type: ignore[union-attr]  # one of them is there
+        else:
+            chosen = torch.where(imagined[:, None, None, None, None, None], guess.float(), true.float())
+        return self._tokens(chosen[:, :, 0], chosen[:, :, 1])
+
+    def _tokens(self, now: Tensor, future: Tensor) -> Transition:
+        if self.model.tokens is None:
+            raise ValueError("a model without a mixture looks at no transition")
+        transition: Transition = self.model.tokens(now, future)
+        return transition
+
+    def _all_cameras(self, frames: Tensor) -> Tensor:
+        """B c H W 3 of the tokens' cameras, at their numbers among all cameras."""
+        config = _mixture_of(self.model).tokens
+        pictures = as_pictures(frames)
+        every = pictures.new_zeros(pictures.shape[0], self.model.config.num_cameras, *pictures.shape[2:])
+        every[:, list(config.cameras)] = pictures
+        return every
+
+    def labels(self, batch: Batch, *, size: tuple[int, int]) -> dict[str, Tensor]:
+        """Targets of the decoders at the pictures' size."""
+        found: dict[str, Tensor] = {}
+        if "depth" in batch:
+            found["depth"] = _enlarged(batch["depth"].float(), size)[:, :, None]  # B c 1 H W
+        if "semantic" in batch:
+            classes = _mixture_of(self.model).decoders.modalities["semantic"].channels
+            found["semantic"] = _enlarged(batch["semantic"].float(), size).long().clamp(max=classes - 1)  # B c H W
+        if "flow" in batch:
+            flow = rearrange(batch["flow"], "b c h w d -> b (c d) h w") / FLOW_UNIT
+            found["flow"] = rearrange(_enlarged(flow, size), "b (c d) h w -> b c d h w", d=2)
+        return found
+
+    def drawn(self, batch: Batch, *, imagined: bool) -> dict[str, dict[str, Tensor]]:
+        """What each member draws of the future, by ``rgb`` and modality."""
+        where = torch.full((len(batch["mask"]),), imagined, device=batch["mask"].device)
+        drawn: dict[str, dict[str, Tensor]] = self._pretraining.pictures(self.transition(batch, imagined=where))
+        return drawn
+
+    def _perplexities(self, device: torch.device) -> dict[str, Tensor]:
+        if self.model.mixture is None:
+            return {}
+        usage = self.model.mixture.code_usage()
+        return {f"{name}_perplexity": torch.tensor(codes.perplexity, device=device) for name, codes in usage.items()}
+
+
+def idm_stage(spec: IdmStage, bench: Workbench) -> Stage:
+    """Trains tokens, mixture and decoders; the video model is frozen."""
+    objective = IdmObjective(bench.model, spec)
+    training, shares = mixed(
+        [_source(spec, bench, part, "train") for part in bench.parts], [part.weight for part in bench.parts]
+    )
+    validation = joined_or_none([_source(spec, bench, part, "validation") for part in bench.parts])
+    shown = validation or training
+
+    def pictures() -> Pictures:
+        batch = on_device(shown.batch(spaced(len(shown), _SHOWN)), bench.world.device)
+        return {"reconstructions": reconstructions(objective, batch), "codes": code_usage(bench.model)}
+
+    return Stage(
+        name="idm",
+        spec=spec,
+        objective=objective,
+        frozen=all_but(objective, ["model.tokens", "model.mixture", "rgb", "modalities"]),
+        training=training,
+        shares=shares,
+        validation=validation,
+        pictures=pictures,
+    )
+
+
+def wanted_labels(mixture: MixtureConfig) -> tuple[str, ...]:
+    """Modalities that any member learns to draw."""
+    wanted = {target for member in mixture.members for target in member.targets}
+    return tuple(name for name in ("depth", "semantic", "flow") if name in wanted)
+
+
+def reconstructions(objective: IdmObjective, batch: Batch) -> np.ndarray:
+    """Now, the true future and what each member draws of it, in RGB and in its modality (figure 8 of the paper); first camera."""
+    future = as_pictures(batch["future"])
+    labels = objective.labels(batch, size=future.shape[-2:])
+    rows = {"now": batch["now"][:, 0].cpu().numpy(), "future": batch["future"][:, 0].cpu().numpy()}
+    spans = {name: _span(value) for name, value in labels.items()}
+    for name, value in labels.items():
+        rows[f"true {name}"] = _shown(name, value[:, 0], spans[name])
+    for member, drawn in objective.drawn(batch, imagined=False).items():
+        rows[f"{member} rgb"] = as_frames(drawn["rgb"][:, 0])
+        for name in labels.keys() & drawn.keys():
+            value = drawn[name][:, 0]
+            rows[f"{member} {name}"] = _shown(name, value.argmax(dim=1) if name == "semantic" else value, spans[name])
+    return side_by_side(rows)
+
+
+def code_usage(model: Mola) -> np.ndarray:
+    """How often each code of each member is chosen, most used first."""
+    usage = {} if model.mixture is None else model.mixture.code_usage()
+    if not usage:
+        return np.full((16, 64, 3), 255, np.uint8)
+    return bars({name: codes.shares.cpu().numpy() for name, codes in usage.items()})
+
+
+def _shown(name: str, values: Tensor, span: float) -> np.ndarray:
+    """Frames of a modality: B H W classes, B 1 H W depth or B 2 H W flow."""
+    array = values.float().cpu().numpy()
+    if name == "semantic":
+        return np.stack([as_classes(each) for each in array.astype(np.int64)])
+    if name == "flow":
+        return np.stack([as_motion(np.moveaxis(each, 0, -1), most=span) for each in array])
+    return np.stack([as_heat(each[0], low=0.0, high=span) for each in array])
+
+
+def _span(values: Tensor) -> float:
+    return float(values.float().abs().max())
+
+
+def _enlarged(maps: Float[Tensor, "B c h w"], size: tuple[int, int]) -> Float[Tensor, "B c H W"]:
+    return functional.interpolate(maps, size=size, mode="nearest")
+
+
+def _mixture_of(model: Mola) -> MixtureConfig:
+    if model.config.mixture is None:
+        raise ValueError("this model has no mixture")
+    return model.config.mixture
+
+
+def _source(spec: IdmStage, bench: Workbench, part: Part, split: Split) -> Transitions:
+    mixture = _mixture_of(bench.model)
+    offset = bench.offsets[mixture.tokens.future_frame]
+    window = WindowSpec(views=bench.recipe.io.views, offsets=(0, offset), horizon=0, labels=wanted_labels(mixture))
+    source = part.open(window, split)
+    return Transitions(
+        source,
+        rows=part.rows.numbers_of(rows_of(source)),
+        features=_features(spec, bench, part, mixture),
+        cameras=mixture.tokens.cameras,
+    )
+
+
+def _features(spec: IdmStage, bench: Workbench, part: Part, mixture: MixtureConfig) -> TransitionFeatures | None:
+    """None for tokens from pixels."""
+    tokens = mixture.tokens
+    if not isinstance(tokens, FeatureTokensConfig):
+        if spec.imagined_share > 0.0:
+            raise ConfigError(
+                "idm.imagined_share needs tokens from features; tokens from pixels see true futures: set it to 0"
+            )
+        return None
+    frames = (tokens.now_frame, tokens.future_frame)
+    true = imagined = None
+    if spec.imagined_share < 1.0:
+        true = bench.true_features(part, sigma=spec.feature_sigma, frames=frames)
+    if spec.imagined_share > 0.0:
+        every = bench.imagined_features(part, draws=bench.recipe.policy.noise_draws)  # rows draws C T F h w
+        imagined = FrameChoice(every, frames=frames)
+    return TransitionFeatures(true=true, imagined=imagined)  # type: ignore[arg-type]  # indexed by rows, as an array is
+
+
+class FrameChoice:
+    """Two frames of the first draw of cached features, taken out only for the rows that are asked for."""
+
+    def __init__(self, features: Cached, *, frames: tuple[int, int]) -> None:
+        self._features, self._frames = features, list(frames)
+
+    def __getitem__(self, rows: Int[np.ndarray, "B"]) -> Float[np.ndarray, "B C 2 F h w"]:
+        return np.asarray(self._features[rows, 0][:, :, self._frames])

@@ -1,0 +1,210 @@
+"""Stage III: mixture, visual tokens and action head learn together from demonstrations; the video model is frozen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor, nn
+
+from mola_core.contracts.errors import ConfigError
+from mola_core.contracts.normalization import Normalization
+from mola_core.data.sample import SampleSource, WindowSpec
+from mola_core.data.windows import Split
+from mola_core.nets.config import ImageEncoderConfig
+from mola_core.nets.mola import Imagination, Mola, NetObservation
+from mola_core.training.attention_maps import attention_picture
+from mola_core.training.batches import on_device
+from mola_core.training.datasets import Part, joined_or_none, mixed
+from mola_core.training.draws import Draws
+from mola_core.training.imagining import backbone_of, imagine_from
+from mola_core.training.naming import all_but
+from mola_core.training.recipe import PolicyStage
+from mola_core.training.rows import rows_of
+from mola_core.training.samples import spaced
+from mola_core.training.stage import Batch, Pictures, Stage
+from mola_core.training.stage2_idm import code_usage
+from mola_core.training.tensors import EncodedSentences, as_pictures, instruction_in
+from mola_core.training.workbench import Cached, Workbench
+
+_SHOWN = 4
+
+
+class Demonstrations:
+    """Rows with the actions that follow, and with cached features of the imagination where there are some; a ``BatchSource``."""
+
+    def __init__(
+        self,
+        source: SampleSource,
+        *,
+        part: Part,
+        sentences: EncodedSentences,
+        normalization: Normalization,
+        features: Cached | None,
+        with_pictures: bool,
+    ) -> None:
+        self._source, self._part, self._sentences, self._features = source, part, sentences, features
+        self._numbers = part.rows.numbers_of(rows_of(source))
+        self._normalization = normalization
+        self._with_pictures = with_pictures
+        self._draws = 1 if features is None else features.shape[1]
+
+    def __len__(self) -> int:
+        return len(self._source) * self._draws
+
+    def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
+        draw, numbers = np.divmod(np.asarray(indices), len(self._source))
+        motions = [self._source.motion(int(number)) for number in numbers]
+        state = np.stack([motion.state for motion in motions])
+        actions = np.stack([motion.actions for motion in motions])
+        rows = self._numbers[numbers]
+        batch: Batch = {
+            "state": torch.from_numpy(self._normalization.normalize_state(state)),
+            "actions": torch.from_numpy(self._normalization.normalize_actions(actions, state=state)),
+            "mask": torch.from_numpy(np.stack([motion.action_mask for motion in motions])),
+            **self._sentences.batch(self._part.rows.sentence[rows]),
+        }
+        if self._features is not None:
+            batch["features"] = torch.from_numpy(self._features[rows, draw])  # B C T F h w
+        if self._with_pictures:
+            batch["frames"] = torch.from_numpy(self._source.batch(numbers).frames[:, :, 0])  # B C H W 3
+        return batch
+
+
+class PolicyObjective(nn.Module):
+    """The head's loss and the codebooks' commitment."""
+
+    def __init__(self, model: Mola, spec: PolicyStage) -> None:
+        super().__init__()
+        self.model = model
+        self._spec = spec
+
+    def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        observation, imagination = self.observed(batch), self.imagined(batch, draws)
+        terms = self.model.policy_loss(
+            observation, imagination=imagination, actions=batch["actions"], mask=batch["mask"]
+        )
+        total = terms["action"]
+        if "commitment" in terms:
+            total = total + self._spec.commitment_weight * terms["commitment"]
+        if self.training:
+            return {"loss": total, **terms}
+        return {"loss": total, **terms, "action_error": self._action_error(batch, observation, imagination, draws)}
+
+    def observed(self, batch: Batch) -> NetObservation:
+        """What the networks see of the batch; no pixels where only cached features are read."""
+        state = batch["state"]
+        images = as_pictures(batch["frames"]) if "frames" in batch else state.new_empty(len(state), 0, 3, 0, 0)
+        return NetObservation(
+            images=images,
+            instruction=instruction_in(batch),
+            state=state if self.model.config.state_size else None,
+        )
+
+    def imagined(self, batch: Batch, draws: Draws) -> Imagination | None:
+        """From the cache, or by the frozen video model."""
+        if self.model.backbone is None:
+            return None
+        if "features" in batch:
+            return Imagination(features=batch["features"].float(), latents=None)
+        backbone, images = backbone_of(self.model), as_pictures(batch["frames"])
+        with torch.no_grad():
+            present = backbone.encode(images.flatten(0, 1)[:, None])[:, 0].unflatten(0, images.shape[:2])
+            noise = draws.normal("imagination", (images.shape[1], backbone.num_frames, *backbone.latent_shape))
+            return imagine_from(
+                self.model,
+                present,
+                instruction=instruction_in(batch),
+                noise=noise,
+                features_only=not self.model.needs_latents,
+            )
+
+    def _action_error(
+        self, batch: Batch, observation: NetObservation, imagination: Imagination | None, draws: Draws
+    ) -> Tensor:
+        """Mean distance of sampled from demonstrated actions, in normalised units."""
+        condition = self.model.condition(observation, imagination=imagination).head
+        noise, head = draws.normal("actions", batch["actions"].shape[1:]), self.model.head
+        sampled = head.sample(condition, noise=noise, steps=head.default_steps)
+        mask = batch["mask"][..., None].float()
+        error: Tensor = ((sampled - batch["actions"]).abs() * mask).sum() / (mask.sum() * sampled.shape[-1]).clamp(
+            min=1.0
+        )
+        return error
+
+
+def policy_window(bench: Workbench) -> WindowSpec:
+    """The present and the actions that follow it."""
+    io = bench.recipe.io
+    return WindowSpec(views=io.views, offsets=(0,), horizon=io.horizon)
+
+
+def policy_stage(spec: PolicyStage, bench: Workbench, *, normalization: Normalization) -> Stage:
+    """Trains all but the video model, and but the mixture where the recipe freezes that."""
+    _require_cacheable(spec, bench.model)
+    objective = PolicyObjective(bench.model, spec)
+
+    def sources(split: Split) -> list[Demonstrations]:
+        return [_source(spec, bench, part, split, normalization) for part in bench.demonstrations]
+
+    training, shares = mixed(sources("train"), [part.weight for part in bench.demonstrations])
+    validation = joined_or_none(sources("validation"))
+    split: Split = "train" if validation is None else "validation"
+    shown = _source(spec, bench, bench.demonstrations[0], split, normalization, with_pictures=True)
+
+    def pictures() -> Pictures:
+        if bench.model.mixture is None:
+            return {}
+        batch = on_device(shown.batch(spaced(len(shown), _SHOWN)), bench.world.device)
+        return {"attention": attention(objective, batch), "codes": code_usage(bench.model)}
+
+    trained = ["model.visual", "model.head"]
+    if bench.model.mixture is not None and spec.mixture != "frozen":
+        trained += ["model.tokens", "model.mixture"]
+    return Stage(
+        name="policy",
+        spec=spec,
+        objective=objective,
+        frozen=all_but(objective, trained),
+        training=training,
+        shares=shares,
+        validation=validation,
+        pictures=pictures,
+    )
+
+
+def attention(objective: PolicyObjective, batch: Batch) -> UInt8[np.ndarray, "height width 3"]:
+    """Where the mixture looks on some imagined transitions; ``batch`` holds frames."""
+    draws = Draws(seed=0, places=range(len(batch["state"])), device=batch["state"].device)
+    imagination = objective.imagined(batch, draws)
+    if imagination is None:
+        raise ValueError("without imagination there is no transition")
+    transition = objective.model.transition(as_pictures(batch["frames"]), imagination=imagination)
+    return attention_picture(objective.model, transition, batch["frames"].cpu().numpy())
+
+
+def _source(
+    spec: PolicyStage,
+    bench: Workbench,
+    part: Part,
+    split: Split,
+    normalization: Normalization,
+    *,
+    with_pictures: bool = False,
+) -> Demonstrations:
+    cached = spec.cache_features and bench.model.backbone is not None
+    return Demonstrations(
+        part.open(policy_window(bench), split),
+        part=part,
+        sentences=bench.sentences(part),
+        normalization=normalization,
+        features=bench.imagined_features(part, draws=spec.noise_draws) if cached else None,
+        with_pictures=with_pictures or not cached or isinstance(bench.recipe.model.visual, ImageEncoderConfig),
+    )
+
+
+def _require_cacheable(spec: PolicyStage, model: Mola) -> None:
+    if spec.cache_features and model.needs_latents:
+        raise ConfigError(
+            "tokens from pixels need imagined pictures, which are not cached; set policy.cache_features=false"
+        )
