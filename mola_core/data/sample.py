@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mola_core.contracts.io_spec import CameraView, DataContract, IoSpec
@@ -126,7 +126,7 @@ class SampleSource(Protocol):
         """The same without decoding pictures; for statistics."""
         ...
 
-    def batch(self, indices: Sequence[int]) -> "Batch":
+    def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> "Batch":
         """Those samples stacked."""
         ...
 

@@ -10,7 +10,7 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from mola_core.nets.attention import Attention
+from mola_core.nets.attention import Attention, TransformerBlock
 from mola_core.nets.idm import DirectModality, Idm, SpatiotemporalTransformer
 from mola_core.nets.mola import Mola
 from mola_core.nets.tokens import Transition
@@ -31,8 +31,8 @@ def gaze_of(member: Idm | DirectModality, transition: Transition) -> Gaze:
     with _listening(transformer) as inputs:
         member(transition.now, transition.future)
     weights = [
-        _weights(block.attention, heard)[:, :, : transformer.num_queries].mean(dim=(1, 2))
-        for block, heard in zip(transformer.blocks, inputs, strict=True)
+        _weights(attention, heard)[:, :, : transformer.num_queries].mean(dim=(1, 2))
+        for attention, heard in zip(_attentions(transformer), inputs, strict=True)
     ]
     mean = torch.stack(weights).mean(dim=0)  # B Q+N+1+N
     first, tokens = transformer.num_queries, transition.now.shape[1]
@@ -49,7 +49,9 @@ def attention_picture(
     present = frames[:, model.tokens.config.cameras[0]]
     shown = {"now": present}
     for name, member in model.mixture.members.items():
-        gaze = gaze_of(member, transition)  # type: ignore[arg-type]  # a ModuleDict does not say what it holds
+        if not isinstance(member, Idm | DirectModality):
+            raise TypeError(f"not a member of a mixture: {member}")
+        gaze = gaze_of(member, transition)
         for moment, values in (("now", gaze.now), ("future", gaze.future)):
             maps = values[:, : rows * columns].reshape(-1, rows, columns).float().cpu().numpy()
             shown[f"{name} {moment}"] = np.stack(
@@ -66,12 +68,16 @@ def _listening(transformer: SpatiotemporalTransformer) -> Iterator[list[Tensor]]
     def hear(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         heard.append(inputs[0])
 
-    handles = [block.attention.register_forward_pre_hook(hear) for block in transformer.blocks]
+    handles = [attention.register_forward_pre_hook(hear) for attention in _attentions(transformer)]
     try:
         yield heard
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _attentions(transformer: SpatiotemporalTransformer) -> list[Attention]:
+    return [block.attention for block in transformer.blocks if isinstance(block, TransformerBlock)]
 
 
 def _weights(attention: Attention, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B heads N N"]:

@@ -56,7 +56,8 @@ def cached_array(
     world.wait()
     _fill(spec, folder, compute=compute, world=world, reporter=reporter)
     world.wait()
-    return np.load(folder / _ARRAY, mmap_mode="r")
+    array: Num[np.ndarray, rows * rest] = np.load(folder / _ARRAY, mmap_mode="r")
+    return array
 
 
 def _prepare(spec: CacheSpec, folder: Path) -> None:
@@ -73,7 +74,7 @@ def _prepare(spec: CacheSpec, folder: Path) -> None:
 
 def _fill(spec: CacheSpec, folder: Path, *, compute: Compute, world: World, reporter: Reporter) -> None:
     done = np.lib.format.open_memmap(folder / _DONE, mode="r+")
-    mine = [chunk for chunk in np.flatnonzero(done == 0) if chunk % world.size == world.rank]
+    mine = [int(chunk) for chunk in np.flatnonzero(done == 0) if chunk % world.size == world.rank]
     if not mine:
         return
     array = np.lib.format.open_memmap(folder / _ARRAY, mode="r+")

@@ -114,7 +114,8 @@ def _data(given: list[str], recipe: "Recipe") -> dict[str, Path]:
 def _recipes(arguments: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415
 
-    from mola_core.training.recipes import RECIPES, VARIANTS, recipe_named  # noqa: PLC0415
+    from mola_core.training.recipes import RECIPES, recipe_named  # noqa: PLC0415
+    from mola_core.training.recipes.ablations import VARIANTS  # noqa: PLC0415
 
     console = Console(soft_wrap=True, highlight=False)
     if arguments.recipe is not None:
@@ -124,7 +125,5 @@ def _recipes(arguments: argparse.Namespace) -> int:
         console.print(f"{name:<12} {make().summary}")
     console.print("\nwith a variant, as in twin.vpp-like:")
     for name, variant in VARIANTS.items():
-        console.print(
-            f"  .{name:<20} {(variant.__doc__ or 'these inverse dynamics models only (table 5)').splitlines()[0]}"
-        )
+        console.print(f"  .{name:<20} {variant.summary}")
     return 0

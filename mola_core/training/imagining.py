@@ -5,16 +5,25 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from mola_core.nets.building import Backbone
 from mola_core.nets.mola import Imagination, Mola
-from mola_core.nets.protocols import Instruction, VideoBackbone
+from mola_core.nets.protocols import Instruction
 from mola_core.nets.video_diffusion import flat_cameras, imagine_latents, per_camera
 
 
-def backbone_of(model: Mola) -> VideoBackbone:
+def backbone_of(model: Mola) -> Backbone:
     """The video model. ValueError for a model without one: stages that need it are not in such a recipe."""
     if model.backbone is None:
         raise ValueError("this model has no imagination")
     return model.backbone
+
+
+def coder_name(model: Mola) -> str:
+    """What the frozen autoencoder inside the video model is called."""
+    for name in ("autoencoder", "vae"):
+        if hasattr(backbone_of(model), name):
+            return name
+    raise ValueError(f"{type(model.backbone).__name__} has no autoencoder")
 
 
 def imagine_from(

@@ -198,7 +198,7 @@ def _needed(stage: str, recipe: Recipe) -> list[tuple[str, tuple[str, ...]]]:
     if stage == "video":
         return [("autoencoder", ("backbone.autoencoder",))] if has_learned_coder else []
     if stage in {"idm", "policy"} and recipe.video is not None:
-        needed = [("video", ("backbone",))]
+        needed: list[tuple[str, tuple[str, ...]]] = [("video", ("backbone",))]
         if stage == "policy" and recipe.idm is not None and recipe.policy.mixture != "from_scratch":
             needed.append(("idm", ("tokens", "mixture")))
         return needed

@@ -12,4 +12,4 @@ def recompute_blocks(module: nn.Module) -> None:
     """Trade a second forward pass for the memory of everything inside the repeated blocks that are trained."""
     for block in blocks_of(module):
         if any(parameter.requires_grad for parameter in block.parameters()):
-            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]  # one instance, not its class
+            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)

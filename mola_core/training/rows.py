@@ -81,4 +81,5 @@ def rows_of(source: SampleSource) -> Rows:
 
 
 def _key(episode: Int[np.ndarray, "N"], row: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
-    return episode * 2**32 + row
+    keys: Int[np.ndarray, N] = episode * 2**32 + row
+    return keys

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mola_core.data.sample import SampleSource
 from mola_core.data.windows import Split
 from mola_core.nets.mola import Mola
+from mola_core.nets.small_video import SmallVideo
 from mola_core.training.datasets import joined_or_none, mixed, one_picture
 from mola_core.training.draws import Draws
 from mola_core.training.naming import all_but
@@ -53,7 +54,10 @@ class AutoencoderObjective(nn.Module):
 
     def rebuilt(self, pictures: Tensor) -> Tensor:
         """What the autoencoder makes of B 3 H W."""
-        out: Tensor = self.model.backbone.autoencoder(pictures)  # type: ignore[union-attr]  # only a small backbone has this stage
+        backbone = self.model.backbone
+        if not isinstance(backbone, SmallVideo):
+            raise TypeError(f"{type(backbone).__name__} has no autoencoder to train")
+        out: Tensor = backbone.autoencoder(pictures)
         return out
 
 

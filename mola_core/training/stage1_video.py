@@ -14,7 +14,7 @@ from mola_core.nets.video_diffusion import denoising_loss, imagine_latents
 from mola_core.training.batches import on_device
 from mola_core.training.datasets import Part, joined_or_none, mixed
 from mola_core.training.draws import Draws
-from mola_core.training.imagining import backbone_of
+from mola_core.training.imagining import backbone_of, coder_name
 from mola_core.training.naming import all_but
 from mola_core.training.recipe import VideoStage
 from mola_core.training.samples import side_by_side, spaced
@@ -139,7 +139,6 @@ def video_stage(spec: VideoStage, bench: Workbench) -> Stage:
     training, shares = mixed(_sources(spec, bench, "train"), [part.weight for part in bench.parts])
     validation = joined_or_none(_sources(spec, bench, "validation"))
     shown = validation or training
-    coders = [name for name in ("autoencoder", "vae") if hasattr(bench.model.backbone, name)]
 
     def pictures() -> Pictures:
         batch = on_device(shown.batch(spaced(len(shown), _SHOWN)), bench.world.device)
@@ -152,8 +151,7 @@ def video_stage(spec: VideoStage, bench: Workbench) -> Stage:
             rows[f"true {number}"], rows[f"imagined {number}"] = true[number], imagined[number]
         return {"imagined": side_by_side(rows)}
 
-    trained = ["model.backbone"]
-    frozen = (*all_but(objective, trained), *(f"model.backbone.{coder}" for coder in coders))
+    frozen = (*all_but(objective, ["model.backbone"]), f"model.backbone.{coder_name(bench.model)}")
     return Stage(
         name="video",
         spec=spec,

@@ -90,19 +90,19 @@ class IdmObjective(nn.Module):
         pretraining = build_pretraining(model)
         self.model = model
         self.rgb, self.modalities = pretraining.rgb, pretraining.modalities
-        object.__setattr__(
-            self, "_pretraining", pretraining
-        )  # unregistered: its parts are ours already, under one name each
+        self._pretraining = (
+            pretraining,
+        )  # in a tuple, and so not registered: its parts are ours already, under one name each
         self._spec = spec
 
     def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         spec = self._spec
         future = as_pictures(batch["future"])  # B c 3 H W
         imagined = draws.chance("imagined", spec.imagined_share)
-        losses = self._pretraining.losses(
+        losses = self._pretraining[0].losses(
             self.transition(batch, imagined=imagined),
             future=future,
-            labels=self.labels(batch, size=future.shape[-2:]),
+            labels=self.labels(batch, size=(future.shape[-2], future.shape[-1])),
             mask=batch["mask"],
         )
         total, said = future.new_zeros(()), {}
@@ -154,8 +154,7 @@ class IdmObjective(nn.Module):
     def drawn(self, batch: Batch, *, imagined: bool) -> dict[str, dict[str, Tensor]]:
         """What each member draws of the future, by ``rgb`` and modality."""
         where = torch.full((len(batch["mask"]),), imagined, device=batch["mask"].device)
-        drawn: dict[str, dict[str, Tensor]] = self._pretraining.pictures(self.transition(batch, imagined=where))
-        return drawn
+        return self._pretraining[0].pictures(self.transition(batch, imagined=where))
 
     def _perplexities(self, device: torch.device) -> dict[str, Tensor]:
         if self.model.mixture is None:
@@ -198,7 +197,7 @@ def wanted_labels(mixture: MixtureConfig) -> tuple[str, ...]:
 def reconstructions(objective: IdmObjective, batch: Batch) -> np.ndarray:
     """Now, the true future and what each member draws of it, in RGB and in its modality (figure 8 of the paper); first camera."""
     future = as_pictures(batch["future"])
-    labels = objective.labels(batch, size=future.shape[-2:])
+    labels = objective.labels(batch, size=(future.shape[-2], future.shape[-1]))
     rows = {"now": batch["now"][:, 0].cpu().numpy(), "future": batch["future"][:, 0].cpu().numpy()}
     spans = {name: _span(value) for name, value in labels.items()}
     for name, value in labels.items():

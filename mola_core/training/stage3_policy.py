@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
@@ -109,7 +110,8 @@ class PolicyObjective(nn.Module):
             return Imagination(features=batch["features"].float(), latents=None)
         backbone, images = backbone_of(self.model), as_pictures(batch["frames"])
         with torch.no_grad():
-            present = backbone.encode(images.flatten(0, 1)[:, None])[:, 0].unflatten(0, images.shape[:2])
+            latents = backbone.encode(images.flatten(0, 1)[:, None])[:, 0]
+            present = rearrange(latents, "(b c) ... -> b c ...", c=images.shape[1])
             noise = draws.normal("imagination", (images.shape[1], backbone.num_frames, *backbone.latent_shape))
             return imagine_from(
                 self.model,

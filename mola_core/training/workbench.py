@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from mola_core.training.caches import CacheSpec, cached_array
 from mola_core.training.datasets import Part, one_picture
 from mola_core.training.distributed import World
 from mola_core.training.draws import seed_of
-from mola_core.training.imagining import backbone_of, features_at, imagine_from
+from mola_core.training.imagining import backbone_of, coder_name, features_at, imagine_from
 from mola_core.training.optimization import inference_dtype
 from mola_core.training.progress import Reporter
 from mola_core.training.recipe import Recipe
@@ -71,10 +72,12 @@ class Workbench:
         def compute(rows: Int[np.ndarray, "rows"]) -> Cached:
             frames = torch.from_numpy(source.batch(rows).frames).to(self.world.device)  # B C 1 H W 3
             latents = backbone.encode(as_pictures(frames).flatten(0, 1))[:, 0]  # BC c h w
-            return _stored(latents.unflatten(0, frames.shape[:2]))
+            return _stored(rearrange(latents, "(b c) ... -> b c ...", c=self.num_cameras))
 
         shape = (len(part.rows), self.num_cameras, *backbone.latent_shape)
-        made_from = f"{part.identity} {self.recipe.io.views} {weights_digest(backbone.autoencoder)}"
+        made_from = (
+            f"{part.identity} {self.recipe.io.views} {weights_digest(backbone.get_submodule(coder_name(self.model)))}"
+        )
         return self._cached("latents", made_from, shape=shape, compute=compute)
 
     def imagined_features(self, part: Part, *, draws: int) -> Cached:

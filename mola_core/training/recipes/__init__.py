@@ -31,4 +31,4 @@ def recipe_named(name: str) -> Recipe:
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose from {', '.join(RECIPES)}"
         raise ConfigError(f"there is no recipe {name!r}; {hint}")
     recipe = RECIPES[base]()
-    return changed(VARIANTS[variant](recipe), name=name) if variant else recipe
+    return changed(VARIANTS[variant].change(recipe), name=name) if variant else recipe

@@ -5,17 +5,18 @@ Every function takes the recipe that it changes, so that ``twin`` and ``full`` a
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import combinations
 
 from mola_core.nets.config import DEPTH, FLOW, SEMANTIC, ArHeadConfig, EdmHeadConfig, ImageEncoderConfig, MemberConfig
 from mola_core.training.recipe import Recipe
 from mola_core.training.recipes.changes import changed
 
-Variant = Callable[[Recipe], Recipe]
+Change = Callable[[Recipe], Recipe]
 _MEMBERS = {member.name: member for member in (FLOW, DEPTH, SEMANTIC)}
 
 
-def with_members(*members: MemberConfig) -> Variant:
+def with_members(*members: MemberConfig) -> Change:
     """Another mixture (tables 5 and 13)."""
     return lambda recipe: changed(recipe, model={"mixture": {"members": [member.model_dump() for member in members]}})
 
@@ -50,7 +51,7 @@ def frozen(recipe: Recipe) -> Recipe:
     return changed(recipe, policy={"mixture": "frozen"})
 
 
-def video_steps(number: int) -> Variant:
+def video_steps(number: int) -> Change:
     """Denoising passes when acting (table 10)."""
     return lambda recipe: changed(recipe, acting={"video_steps": number})
 
@@ -84,27 +85,49 @@ def diffusion_policy(recipe: Recipe) -> Recipe:
     return changed(recipe, model=without, autoencoder=None, video=None, idm=None)
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A named change."""
+
+    summary: str
+    change: Change
+
+
 def _modalities() -> dict[str, Variant]:
     """All combinations of one and two; all three are the recipe itself."""
     found: dict[str, Variant] = {}
     for number in (1, 2):
         for names in combinations(_MEMBERS, number):
-            found["-".join(names)] = with_members(*(_MEMBERS[name] for name in names))
+            change = with_members(*(_MEMBERS[name] for name in names))
+            found["-".join(names)] = Variant(
+                f"of the inverse dynamics models only {' and '.join(names)} (table 5)", change
+            )
     return found
 
 
+def _steps() -> dict[str, Variant]:
+    return {
+        f"video-steps-{number}": Variant(f"{number} denoising passes when acting (table 10)", video_steps(number))
+        for number in (2, 10, 20)
+    }
+
+
 VARIANTS: dict[str, Variant] = {
-    "vpp-like": vpp_like,
+    "vpp-like": Variant("no inverse dynamics: video features straight to the head (table 5)", vpp_like),
     **_modalities(),
-    "single-rgb": single_rgb,
-    "single-multimodal": single_multimodal,
-    "direct": direct,
-    "from-scratch": from_scratch,
-    "frozen": frozen,
-    **{f"video-steps-{number}": video_steps(number) for number in (2, 10, 20)},
-    "ar-head": ar_head,
-    "edm-head": edm_head,
-    "same-frame": same_frame,
-    "noisy-frame": noisy_frame,
-    "diffusion-policy": diffusion_policy,
+    "single-rgb": Variant("one inverse dynamics model that learns from pictures alone (table 13)", single_rgb),
+    "single-multimodal": Variant(
+        "one inverse dynamics model with all modalities' losses (table 13)", single_multimodal
+    ),
+    "direct": Variant("the modalities' features to the head, without inverse dynamics (table 13)", direct),
+    "from-scratch": Variant("inverse dynamics models without pretraining (figure 5)", from_scratch),
+    "frozen": Variant("inverse dynamics models stay as pretrained (figure 5)", frozen),
+    **_steps(),
+    "ar-head": Variant("autoregressive action tokens (table 11)", ar_head),
+    "edm-head": Variant("the head as an EDM denoiser, as the release trains it", edm_head),
+    "same-frame": Variant("when acting, the present stands for the future (table 14)", same_frame),
+    "noisy-frame": Variant("when acting, the present with noise stands for the future (table 14)", noisy_frame),
+    "diffusion-policy": Variant(
+        "no imagination: the head on an image encoder of its own (outside baseline)", diffusion_policy
+    ),
 }

@@ -1,6 +1,7 @@
 """The paper's model at its size, with the release's numbers where the paper is silent."""
 
 from mola_core.contracts.io_spec import CameraView, DataContract, IoSpec
+from mola_core.data.mixture import PAPER_STAGE_1
 from mola_core.nets.config import (
     CodebookConfig,
     DecodersConfig,
@@ -26,15 +27,6 @@ from mola_core.training.recipe import (
 
 _NUM_FRAMES = 16
 _SIDE = 256
-_PAPER_MIXTURE = {
-    "sthv2": 170_962,
-    "rt1": 84_236,
-    "bridge": 27_196,
-    "calvin": 19_120,
-    "libero": 6_500,
-    "libero_plus": 14_347,
-}
-"""Trajectories of each dataset, which is also their share (paper, table 6)."""
 
 
 def full() -> Recipe:
@@ -65,7 +57,7 @@ def full() -> Recipe:
         summary="the paper's model at its size; 8 GPUs of 80 GB",
         io=io,
         model=model,
-        mixture=tuple(MixturePart(dataset=name, weight=weight) for name, weight in _PAPER_MIXTURE.items()),
+        mixture=tuple(MixturePart(dataset=name, weight=weight) for name, weight in PAPER_STAGE_1.items()),
         demonstrations=(MixturePart(dataset="demonstrations", weight=1.0),),
         validation_share=0.02,
         video=VideoStage(

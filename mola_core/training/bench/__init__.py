@@ -1,0 +1,1 @@
+"""Measurements around training, each beside a reference in the same run."""
