@@ -14,8 +14,32 @@ from dataclasses import dataclass, field
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, TransformStamped
 from mola_interfaces.action import RunPolicy
-from mola_interfaces.msg import ActionChunk, CommandedState, LatencyReport, NodeHeartbeat, RobotState, ServoStatus
-from mola_interfaces.srv import Resume, Stop
+from mola_interfaces.msg import (
+    ActionChunk,
+    BundleWish,
+    CommandedState,
+    EngineStatus,
+    EpisodeStatus,
+    Foresight,
+    HalfStatus,
+    LatencyReport,
+    LatentActions,
+    NodeHeartbeat,
+    PolicyHealth,
+    RobotState,
+    ServoStatus,
+    TeleopStatus,
+)
+from mola_interfaces.srv import (
+    EpisodeControl,
+    ListEngines,
+    LoadEngine,
+    PromoteEngine,
+    Resume,
+    RollbackEngine,
+    ShowFirstFrame,
+    Stop,
+)
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Bool, Float64, String
@@ -65,6 +89,11 @@ ROBOT_STATE = Topic(f"{NAMESPACE}/robot_state", RobotState, STATE)
 COMMANDED = Topic(f"{NAMESPACE}/commanded", CommandedState, STATE)
 """What the servo asks of arm and gripper: the action of a recording, at the rate of the robot states."""
 SERVO_STATUS = Topic(f"{NAMESPACE}/servo_status", ServoStatus, STATE)
+TELEOP_STATUS = Topic(f"{NAMESPACE}/teleop_status", TeleopStatus, STATE)
+HAND_GUIDANCE = Topic(f"{NAMESPACE}/hand_guidance", Bool, NEWEST)
+"""True for as long as a person wants to guide the arm by hand; lapses when it is not said again."""
+RESET_OVERLAY = Topic(f"{NAMESPACE}/reset_overlay", Image, NEWEST)
+"""The live view under the first frame of an episode, to put the scene back as it was."""
 LATENCY = Topic(f"{NAMESPACE}/latency", LatencyReport, STATE)
 HEARTBEAT = Topic(f"{NAMESPACE}/heartbeat", NodeHeartbeat, NEWEST)
 """Of the lifecycle manager; the arm brakes when it falls silent."""
@@ -78,12 +107,43 @@ SPEED_SCALING = Topic("/speed_scaling_state_broadcaster/speed_scaling", Float64,
 PROGRAM_RUNNING = Topic("/io_and_status_controller/robot_program_running", Bool, LATCHED)
 DIAGNOSTICS = Topic("/diagnostics", DiagnosticArray, _reliable(10))
 
+EPISODE_STATUS = Topic(f"{NAMESPACE}/episode_status", EpisodeStatus, STATE)
+EPISODE_KEY = Topic(f"{NAMESPACE}/episode_key", String, STATE)
+"""One word: start, stop, success, failure, drop, or toggle (start, or stop); for buttons, pedals and pages."""
+
 STOP = Service(f"{NAMESPACE}/stop", Stop)
 RESUME = Service(f"{NAMESPACE}/resume", Resume)
 ALL_ACTIVE = Service(f"{NAMESPACE}/all_active", Trigger)
 """Succeeds when every managed node is active; its message names those that are not, and why."""
+EPISODE_CONTROL = Service(f"{NAMESPACE}/episode_control", EpisodeControl)
+
+TELEOP_FASTER = Service(f"{NAMESPACE}/teleop/faster", Trigger)
+TELEOP_SLOWER = Service(f"{NAMESPACE}/teleop/slower", Trigger)
+TELEOP_NEXT_FRAME = Service(f"{NAMESPACE}/teleop/next_frame", Trigger)
+SHOW_FIRST_FRAME = Service(f"{NAMESPACE}/show_first_frame", ShowFirstFrame)
 
 RUN_POLICY = Action(f"{NAMESPACE}/run_policy", RunPolicy)
+TASK_DONE = Service(f"{NAMESPACE}/task_done", Trigger)
+"""Somebody who can judge it says that the running task is done: the run ends as a success."""
+
+INSTRUCTION = Topic(f"{NAMESPACE}/instruction", String, LATCHED)
+"""What the policy is to do now; empty while nobody wants anything, and nothing is imagined then."""
+FORESIGHT = Topic(f"{NAMESPACE}/foresight", Foresight, NEWEST)
+LATENT_ACTIONS = Topic(f"{NAMESPACE}/latent_actions", LatentActions, STATE)
+POLICY_HEALTH = Topic(f"{NAMESPACE}/policy_health", PolicyHealth, STATE)
+BUNDLE_WISH = Topic(f"{NAMESPACE}/bundle_wish", BundleWish, LATCHED)
+HALF_STATUS = Topic(f"{NAMESPACE}/half_status", HalfStatus, _reliable(20))
+ENGINE_STATUS = Topic(f"{NAMESPACE}/engine_status", EngineStatus, LATCHED)
+
+LIST_ENGINES = Service(f"{NAMESPACE}/list_engines", ListEngines)
+LOAD_ENGINE = Service(f"{NAMESPACE}/load_engine", LoadEngine)
+PROMOTE_ENGINE = Service(f"{NAMESPACE}/promote_engine", PromoteEngine)
+ROLLBACK_ENGINE = Service(f"{NAMESPACE}/rollback_engine", RollbackEngine)
+
+
+def preview_topic(role: str) -> Topic:
+    """What is imagined of the camera with this role: the imagined frames side by side, rgb8, for people."""
+    return Topic(f"{NAMESPACE}/{role}/imagined/image_raw", Image, NEWEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +203,12 @@ class NodeGraph:
 CONTROLLER = "controller"
 POLICY = "policy"
 """Whatever sends the chunks: scripted, or learned."""
+EPISODE_RECORDER = "episode_recorder"
+IMAGINATION = "imagination"
+BUNDLE_MANAGER = "bundle_manager"
 LIFECYCLE_MANAGER = "lifecycle_manager"
+TELEOP = "teleop"
+RESET_OVERLAY_NODE = "reset_overlay"
 
 
 def camera_node_name(role: str) -> str:
@@ -172,7 +237,7 @@ def controller_node(roles: Iterable[str]) -> NodeGraph:
             DIAGNOSTICS,
             NODE_HEARTBEATS,
         ),
-        subscribes=(ACTION_CHUNK, HEARTBEAT, *(camera_topics(role).color_metadata for role in roles)),
+        subscribes=(ACTION_CHUNK, HAND_GUIDANCE, HEARTBEAT, *(camera_topics(role).color_metadata for role in roles)),
         serves=(STOP, RESUME),
     )
 
@@ -184,6 +249,81 @@ def scripted_policy_node(roles: Iterable[str]) -> NodeGraph:
         publishes=(ACTION_CHUNK, DIAGNOSTICS, NODE_HEARTBEATS),
         subscribes=(ROBOT_STATE, SERVO_STATUS, *(camera_topics(role).color for role in roles)),
         acts=(RUN_POLICY,),
+    )
+
+
+def episode_recorder_node(topics: Iterable[Topic]) -> NodeGraph:
+    """Writes ``topics``, everything that the others publish."""
+    return NodeGraph(
+        name=EPISODE_RECORDER,
+        publishes=(EPISODE_STATUS, NODE_HEARTBEATS),
+        subscribes=(*topics, EPISODE_KEY),
+        serves=(EPISODE_CONTROL,),
+    )
+
+
+def teleop_node() -> NodeGraph:
+    """A person's device; beside a policy or without one."""
+    return NodeGraph(
+        name=TELEOP,
+        publishes=(ACTION_CHUNK, HAND_GUIDANCE, TELEOP_STATUS, DIAGNOSTICS, NODE_HEARTBEATS),
+        subscribes=(COMMANDED, ROBOT_STATE, SERVO_STATUS),
+        serves=(TELEOP_FASTER, TELEOP_SLOWER, TELEOP_NEXT_FRAME),
+    )
+
+
+def reset_overlay_node(role: str) -> NodeGraph:
+    """The view of one camera under the first frame of an episode."""
+    return NodeGraph(
+        name=RESET_OVERLAY_NODE,
+        publishes=(RESET_OVERLAY, NODE_HEARTBEATS),
+        subscribes=(camera_topics(role).color,),
+        serves=(SHOW_FIRST_FRAME,),
+    )
+
+
+def imagination_node(roles: Iterable[str]) -> NodeGraph:
+    """The video model: newest frames in, foresights out."""
+    roles = tuple(roles)
+    return NodeGraph(
+        name=IMAGINATION,
+        publishes=(FORESIGHT, HALF_STATUS, DIAGNOSTICS, NODE_HEARTBEATS, *(preview_topic(role) for role in roles)),
+        subscribes=(INSTRUCTION, BUNDLE_WISH, *(camera_topics(role).color for role in roles)),
+    )
+
+
+def policy_node(roles: Iterable[str]) -> NodeGraph:
+    """The learned policy: foresights and states in, chunks out."""
+    return NodeGraph(
+        name=POLICY,
+        publishes=(
+            ACTION_CHUNK,
+            INSTRUCTION,
+            LATENT_ACTIONS,
+            POLICY_HEALTH,
+            HALF_STATUS,
+            DIAGNOSTICS,
+            NODE_HEARTBEATS,
+        ),
+        subscribes=(
+            FORESIGHT,
+            BUNDLE_WISH,
+            ROBOT_STATE,
+            SERVO_STATUS,
+            *(camera_topics(role).color_metadata for role in roles),
+        ),
+        serves=(TASK_DONE,),
+        acts=(RUN_POLICY,),
+    )
+
+
+def bundle_manager_node() -> NodeGraph:
+    """Which bundle serves, and the next one."""
+    return NodeGraph(
+        name=BUNDLE_MANAGER,
+        publishes=(BUNDLE_WISH, ENGINE_STATUS, DIAGNOSTICS, NODE_HEARTBEATS),
+        subscribes=(HALF_STATUS,),
+        serves=(LIST_ENGINES, LOAD_ENGINE, PROMOTE_ENGINE, ROLLBACK_ENGINE),
     )
 
 
@@ -199,7 +339,21 @@ def lifecycle_manager_node() -> NodeGraph:
 
 def nodes(*, roles: Iterable[str]) -> tuple[NodeGraph, ...]:
     """The whole graph of a site whose cameras have these roles, in the order of bring-up, the manager last."""
-    roles = tuple(roles)
+    *others, manager = _recorded_nodes(tuple(roles))
+    return (*others, episode_recorder_node(recorded_topics(roles=roles)), manager)
+
+
+def recorded_topics(*, roles: Iterable[str]) -> tuple[Topic, ...]:
+    """What an episode holds: everything that is published by anybody but the recorder."""
+    return tuple({topic.name: topic for node in _recorded_nodes(tuple(roles)) for topic in node.publishes}.values())
+
+
+def is_published_once(topic: Topic, *, roles: Iterable[str]) -> bool:
+    """Whether only one node publishes ``topic``: a gap in its running numbers is then a loss."""
+    return sum(topic.name in {item.name for item in node.publishes} for node in _recorded_nodes(tuple(roles))) == 1
+
+
+def _recorded_nodes(roles: tuple[str, ...]) -> tuple[NodeGraph, ...]:
     return (
         *(camera_node(role) for role in roles),
         controller_node(roles),

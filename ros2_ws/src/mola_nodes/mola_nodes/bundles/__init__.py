@@ -1,0 +1,1 @@
+"""Which bundles serve: the manager behind the services of a hot swap."""

@@ -1,0 +1,1 @@
+"""The node that imagines: newest frames in, foresights out."""

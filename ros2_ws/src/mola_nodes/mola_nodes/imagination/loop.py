@@ -1,0 +1,173 @@
+"""Imagining, over and over, in a thread of its own: the bundle in service at every turn, the staged one now and then."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+
+from mola_core.contracts.clock import NS_PER_MS, Clock
+from mola_core.contracts.errors import MolaError
+from mola_core.contracts.io_spec import IoSpec
+from mola_core.runtime.foresight import Foresight, Imagination, Observed
+from mola_core.runtime.observation import views_of
+from mola_core.runtime.slot import EngineSlot, Half
+from mola_core.runtime.tensors import on_host
+from mola_nodes.imagination.frames import NewestFrames
+from mola_nodes.policy.tally import RunTally
+
+_WAIT_S = 0.2
+_LATE_RUNS = 3
+"""In a row: one may have had to share the machine."""
+
+
+class ImaginationHalf(Half, Protocol):
+    """The first half of a bundle, loaded."""
+
+    imagination: Imagination
+    io: IoSpec
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How the loop runs."""
+
+    lead_role: str
+    """Camera whose frames set the pace."""
+    stale_ms: int
+    """Frames older than this are not imagined from."""
+    late_ms: float
+    """A bundle that takes longer, several times in a row, is taken out of service."""
+    shadow_every: int
+    """Turns of the bundle in service for one of the staged bundle."""
+
+
+class ImaginationLoop:
+    """Runs while entered. ``deliver`` is given each foresight and whether it is the staged bundle's."""
+
+    def __init__(
+        self,
+        *,
+        slot: EngineSlot[ImaginationHalf],
+        frames: NewestFrames,
+        instruction: Callable[[], str],
+        deliver: Callable[[Foresight, bool], None],
+        settings: LoopSettings,
+        clock: Clock,
+    ) -> None:
+        """``instruction`` is empty while nobody wants anything."""
+        self._slot = slot
+        self._frames = frames
+        self._instruction = instruction
+        self._deliver = deliver
+        self._settings = settings
+        self._clock = clock
+        self._turns = itertools.count()
+        self._late: dict[str, int] = {}
+        self._last_ns = 0
+        self.runs = RunTally()
+        self.newest: tuple[ImaginationHalf, Foresight] | None = None
+        """For the preview."""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="imagination", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            if not self._instruction():
+                self.runs.pause()
+                self._slot.active()
+                self._stop.wait(_WAIT_S / 10)
+            elif self._frames.wait(self._settings.lead_role, after_ns=self._last_ns, timeout_s=_WAIT_S):
+                self.turn()
+
+    def turn(self) -> None:
+        """Imagine once from the newest frames."""
+        half = self._slot.active()
+        instruction = self._instruction()
+        pixels, stamps_ns = self._frames.newest(self._roles(half))
+        self._last_ns = stamps_ns.get(self._settings.lead_role, self._last_ns)
+        if half is None or not instruction or self._frames.stale(stamps_ns, limit_ms=self._settings.stale_ms):
+            return
+        foresight = self._imagine(half, pixels, stamps_ns, instruction)
+        if foresight is None:
+            return
+        self._deliver(foresight, False)
+        self.newest = (half, foresight)
+        if next(self._turns) % self._settings.shadow_every == 0:
+            self._follow_shadow(pixels, stamps_ns, instruction, seed=foresight.noise_seed)
+
+    def _roles(self, half: ImaginationHalf | None) -> set[str]:
+        seen = set() if half is None else {view.camera for view in half.io.views}
+        return seen | {self._settings.lead_role}
+
+    def _imagine(
+        self, half: ImaginationHalf, pixels: dict[str, np.ndarray], stamps_ns: dict[str, int], instruction: str
+    ) -> Foresight | None:
+        """None where the half erred or is late: it is taken out of service."""
+        begin_ns = self._clock.monotonic_ns()
+        try:
+            foresight = half.imagination.imagine(_observed(half, pixels, stamps_ns, instruction))
+            problem = _problem_of(foresight)
+        except (MolaError, RuntimeError) as error:
+            foresight, problem = None, str(error)
+        now_ns = self._clock.monotonic_ns()
+        duration_ms = (now_ns - begin_ns) / NS_PER_MS
+        problem = problem or self._lateness(half.bundle_id, duration_ms)
+        if problem:
+            self._slot.fail(half.bundle_id, problem)
+            return None
+        self.runs.note(half.bundle_id, duration_ms=duration_ms, now_ns=now_ns)
+        return foresight
+
+    def _lateness(self, bundle_id: str, duration_ms: float) -> str:
+        late = self._late.get(bundle_id, 0) + 1 if duration_ms > self._settings.late_ms else 0
+        self._late = {bundle_id: late}
+        if late < _LATE_RUNS:
+            return ""
+        return f"imagining took {duration_ms:.0f} ms, more than {self._settings.late_ms:.0f} ms, {late} times in a row"
+
+    def _follow_shadow(
+        self, pixels: dict[str, np.ndarray], stamps_ns: dict[str, int], instruction: str, *, seed: int
+    ) -> None:
+        """The staged bundle on the same frames and noise; its errors concern only itself."""
+        staged = self._slot.wanted().staged
+        half = self._slot.get(staged) if staged else None
+        if half is None:
+            return
+        try:
+            foresight = half.imagination.imagine(_observed(half, pixels, stamps_ns, instruction), noise_seed=seed)
+            problem = _problem_of(foresight)
+        except (MolaError, RuntimeError) as error:
+            self._slot.fail(staged, f"in the shadow: {error}")
+            return
+        if problem:
+            self._slot.fail(staged, f"in the shadow: {problem}")
+        else:
+            self._deliver(foresight, True)
+
+
+def _observed(
+    half: ImaginationHalf, pixels: dict[str, np.ndarray], stamps_ns: dict[str, int], instruction: str
+) -> Observed:
+    views = views_of(pixels, io=half.io)
+    return Observed(stamp_ns=min(stamps_ns[camera] for camera in views), views=views, instruction=instruction)
+
+
+def _problem_of(foresight: Foresight) -> str:
+    for name, tensor in foresight.tensors.items():
+        if isinstance(tensor, np.ndarray) and tensor.dtype.kind == "f" and not np.isfinite(on_host(tensor)).all():
+            return f"{name} of its foresight are not finite"
+    return ""

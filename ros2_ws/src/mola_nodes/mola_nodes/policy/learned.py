@@ -1,0 +1,193 @@
+"""The learned policy as a planner: each foresight becomes, at its pace, an answer and a chunk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from mola_interfaces.action import RunPolicy
+
+from mola_core.contracts.clock import NS_PER_MS, Clock
+from mola_core.contracts.errors import MolaError
+from mola_core.contracts.io_spec import IoSpec
+from mola_core.contracts.site import SafetySpec
+from mola_core.contracts.types import ActionChunk
+from mola_core.runtime.divergence import Divergence, DivergenceGuard, DivergenceMeter, Measure
+from mola_core.runtime.foresight import Foresight
+from mola_core.runtime.observation import state_row
+from mola_core.runtime.planning import ExecutionMode, Pace, chunk_of, settled_rows, slowed
+from mola_core.runtime.policy import Actor, PolicyAnswer
+from mola_core.runtime.slot import EngineSlot, Half
+from mola_nodes.policy.foresights import NewestForesights
+from mola_nodes.policy.rollout import RolloutEnd
+from mola_nodes.policy.shadow import ShadowTally
+from mola_nodes.policy.states import StateHistory, StateMissingError
+from mola_nodes.policy.tally import RunTally
+
+_FIRST_FORESIGHT_S = 10.0
+_DIVERGENCE_TOLERANCE_NS = 40 * NS_PER_MS
+
+
+class ActorHalf(Half, Protocol):
+    """The second half of a bundle, loaded."""
+
+    actor: Actor
+    io: IoSpec
+    continues_plans: bool
+    """Whether its head can continue settled rows."""
+
+
+@dataclass(frozen=True)
+class PlannerParts:
+    """What outlives the runs."""
+
+    slot: EngineSlot[ActorHalf]
+    foresights: NewestForesights
+    states: StateHistory
+    runs: RunTally
+    shadow: ShadowTally
+    on_answer: Callable[[str, PolicyAnswer], None]
+    """(bundle id, answer): every answer that becomes a chunk."""
+    on_divergence: Callable[[str, Divergence, DivergenceGuard], None]
+    clock: Clock
+
+
+class LearnedPlanner:
+    """Behind :class:`mola_nodes.policy.rollout.Planner`; one a run."""
+
+    def __init__(
+        self,
+        parts: PlannerParts,
+        *,
+        instruction: str,
+        mode: ExecutionMode,
+        safety: SafetySpec,
+        done: Callable[[], bool],
+        late_ms: float,
+    ) -> None:
+        """``done`` says that somebody who can judge it has called the task done; an answer slower than ``late_ms`` is late."""
+        self._parts = parts
+        self._instruction = instruction
+        self._mode = mode
+        self._done = done
+        self._late_ms = late_ms
+        self._meter = DivergenceMeter(tolerance_ns=_DIVERGENCE_TOLERANCE_NS)
+        self._guard = DivergenceGuard(safety)
+        self._pace: Pace | None = None
+        self._running: ActionChunk | None = None
+        self._begun_ns = parts.clock.monotonic_ns()
+
+    @property
+    def phase(self) -> str:
+        """The bundle that acts and how."""
+        if self._running is None:
+            return "waiting for the first foresight"
+        return f"{self._running.bundle_id}, {self._mode.value}, {self._guard.measure.value}"
+
+    def refusal(self) -> str:
+        """No bundle in service."""
+        return "" if self._parts.slot.report().serving else "no bundle is in service; load one: mola engine load"
+
+    def ending(self) -> RolloutEnd | None:
+        """Called done by somebody, given up for divergence, or never begun."""
+        if self._done():
+            return RolloutEnd(RunPolicy.Result.SUCCEEDED, "done")
+        if self._guard.measure is Measure.STOPPED:
+            return RolloutEnd(RunPolicy.Result.FAILED, "what was imagined is too far from what happened")
+        waited_s = (self._parts.clock.monotonic_ns() - self._begun_ns) / 1e9
+        if self._running is None and waited_s > _FIRST_FORESIGHT_S:
+            return RolloutEnd(
+                RunPolicy.Result.INPUT_LOST, f"no foresight for {waited_s:.0f} s; is imagination running?"
+            )
+        return None
+
+    def plan(self) -> ActionChunk | None:
+        """The answer to the newest foresight, if one is due."""
+        self._follow_shadow()
+        foresight = self._parts.foresights.take()
+        if foresight is None or foresight.instruction != self._instruction:
+            return None
+        self._parts.slot.active()  # what was retired may go
+        half = self._parts.slot.get(foresight.bundle_id)
+        if half is None:
+            return None
+        self._judge(foresight)
+        pace = self._pace = self._pace or Pace(mode=self._mode, io=half.io)
+        if not pace.due(self._running, now_ns=self._parts.clock.now_ns()):
+            return None
+        answer = self._answer(half, foresight, pace=pace)
+        if answer is None:
+            return None
+        chunk = chunk_of(answer, io=half.io, execute_steps=pace.execute_steps, bundle_id=half.bundle_id)
+        now_ns = self._parts.clock.now_ns()
+        pace.note_delay(now_ns - answer.stamp_ns)
+        if self._guard.measure is Measure.SLOWED:
+            chunk = slowed(chunk, factor=1.0 / self._guard.speed, now_ns=now_ns)
+        self._running = chunk
+        self._parts.shadow.remember(answer)
+        self._parts.on_answer(half.bundle_id, answer)
+        return chunk
+
+    def _judge(self, foresight: Foresight) -> None:
+        divergence = self._meter.update(foresight)
+        if divergence is not None:
+            self._guard.judge(divergence)
+            self._parts.on_divergence(foresight.bundle_id, divergence, self._guard)
+
+    def _answer(self, half: ActorHalf, foresight: Foresight, *, pace: Pace) -> PolicyAnswer | None:
+        """None where the half erred: it is taken out of service, and the running plan goes on meanwhile."""
+        settled = None
+        if self._mode is ExecutionMode.REALTIME and self._running is not None and half.continues_plans:
+            settled = settled_rows(
+                self._running,
+                stamp_ns=foresight.stamp_ns,
+                period_ns=half.io.contract.period_ns,
+                delay_ns=min(pace.delay_ns, (half.io.horizon - 1) * half.io.contract.period_ns),
+            )
+        begin_ns = self._parts.clock.monotonic_ns()
+        try:
+            state = self._parts.states.at(foresight.stamp_ns)
+            answer = half.actor.act(foresight, state=state_row(state), noise_seed=foresight.noise_seed, settled=settled)
+            problem = _problem_of(answer)
+        except StateMissingError:
+            return None
+        except (MolaError, RuntimeError) as error:
+            answer, problem = None, str(error)
+        now_ns = self._parts.clock.monotonic_ns()
+        duration_ms = (now_ns - begin_ns) / NS_PER_MS
+        if not problem and duration_ms > self._late_ms:
+            problem = f"an answer took {duration_ms:.0f} ms, more than {self._late_ms:.0f} ms"
+        if problem:
+            self._parts.slot.fail(half.bundle_id, problem)
+            return None
+        self._parts.runs.note(half.bundle_id, duration_ms=duration_ms, now_ns=now_ns)
+        return answer
+
+    def _follow_shadow(self) -> None:
+        """Let the staged bundle answer what the serving one has answered; its errors only concern itself."""
+        foresight = self._parts.foresights.take_shadow()
+        served = None if foresight is None else self._parts.shadow.served(foresight.stamp_ns)
+        if foresight is None or served is None:
+            return
+        half = self._parts.slot.get(foresight.bundle_id)
+        if half is None:
+            return
+        try:
+            state = self._parts.states.at(foresight.stamp_ns)
+            answer = half.actor.act(foresight, state=state_row(state), noise_seed=foresight.noise_seed)
+            problem = _problem_of(answer)
+        except StateMissingError:
+            return
+        except (MolaError, RuntimeError) as error:
+            self._parts.slot.fail(half.bundle_id, f"in the shadow: {error}")
+            return
+        if problem:
+            self._parts.slot.fail(half.bundle_id, f"in the shadow: {problem}")
+        else:
+            self._parts.shadow.compare(half.bundle_id, answer, served)
+
+
+def _problem_of(answer: PolicyAnswer) -> str:
+    if not (np.isfinite(answer.targets).all() and np.isfinite(answer.openings).all()):
+        return "its actions are not finite"
+    return ""
