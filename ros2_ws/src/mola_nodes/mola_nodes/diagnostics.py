@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from mola_core.runtime.slot import SlotReport
 from mola_drivers.gripper.protocol import GripperState
 from mola_nodes.conversions.wire import time_from_ns
+from mola_nodes.policy.tally import RunFigures
 
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 
@@ -44,6 +46,23 @@ def inputs_diagnostic(missing: str, *, busy: bool) -> DiagnosticStatus:
         level=WARN if missing else OK,
         message=missing or "all inputs arrive",
         values={"executing a goal": busy},
+    )
+
+
+def half_diagnostic(half: str, report: SlotReport, figures: RunFigures) -> DiagnosticStatus:
+    """Which bundle one half of the policy serves, and how fast."""
+    problems = "; ".join(f"{name}: {reason}" for name, reason in report.failed.items())
+    return diagnostic_status(
+        name=f"policy: {half}",
+        level=WARN if problems or not report.serving else OK,
+        message=problems or (f"serves {report.serving}" if report.serving else "no bundle is in service"),
+        values={
+            "loaded": ", ".join(report.ready) or "none",
+            "runs": figures.runs,
+            "run p50 [ms]": figures.p50_ms,
+            "run p99 [ms]": figures.p99_ms,
+            "last swap gap [ms]": figures.swap_gap_ms,
+        },
     )
 
 

@@ -38,6 +38,8 @@ class Param:
     unit: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    live: bool = False
+    """May be set while the node runs; the node then listens for it itself."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def _check_range(*, name: str, value: Any, spec: Param) -> None:
 
 def _descriptor(*, kind: Any, spec: Param) -> ParameterDescriptor:
     unit = f" [{spec.unit}]" if spec.unit else ""
-    descriptor = ParameterDescriptor(description=f"{spec.description}{unit}", read_only=True)
+    descriptor = ParameterDescriptor(description=f"{spec.description}{unit}", read_only=not spec.live)
     if spec.minimum is None or spec.maximum is None:
         return descriptor
     if kind is float:

@@ -1,6 +1,6 @@
 """Foresights and latent actions in messages."""
 
-from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 from mola_interfaces.msg import Foresight as ForesightMsg
@@ -71,7 +71,7 @@ def foresight_from_message(message: ForesightMsg) -> Foresight:
 
 
 def latent_actions_message(
-    answer: PolicyAnswer, *, bundle_id: str, sequence: int, enabled: Mapping[str, bool]
+    answer: PolicyAnswer, *, bundle_id: str, sequence: int, enabled: AbstractSet[str]
 ) -> LatentActions:
     """Codes and latent actions of an answer, by modality."""
     names = list(answer.latents)
@@ -81,7 +81,7 @@ def latent_actions_message(
         sequence=sequence,
         bundle_id=bundle_id,
         modalities=names,
-        enabled=[enabled.get(name, True) for name in names],
+        enabled=[name in enabled for name in names],
         latents=[
             message_from_tensor(answer.latents[name].astype(np.float32), name="latent actions (query width)")
             for name in names

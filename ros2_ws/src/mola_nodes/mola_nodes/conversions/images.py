@@ -8,7 +8,7 @@ from geometry_msgs.msg import TransformStamped
 from jaxtyping import UInt8, UInt16
 from sensor_msgs.msg import CameraInfo as CameraInfoMsg
 from sensor_msgs.msg import Image
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 
 from mola_core.contracts.geometry import Transform, quaternion_from_rotation
 from mola_core.contracts.types import CameraIntrinsics, Frame, StampDomain
@@ -21,6 +21,13 @@ _DTYPES = {_COLOR: (np.uint8, 3), _DEPTH: (np.uint16, 1)}
 def color_message(frame: Frame, *, frame_id: str) -> Image:
     """The colour image (rgb8), stamped with its capture time."""
     return _image(frame.color, encoding=_COLOR, stamp_ns=frame.stamp_ns, frame_id=frame_id)
+
+
+def color_image_message(pixels: UInt8[np.ndarray, "height width 3"], *, header: Header) -> Image:
+    """A picture made of a frame (rgb8), under that frame's header."""
+    message = _image(pixels, encoding=_COLOR, stamp_ns=0, frame_id="")
+    message.header = header
+    return message
 
 
 def depth_message(frame: Frame, *, frame_id: str) -> Image:
@@ -50,6 +57,12 @@ def _image(pixels: np.ndarray, *, encoding: str, stamp_ns: int, frame_id: str) -
     message.header.stamp = time_from_ns(stamp_ns)
     message.header.frame_id = frame_id
     return message
+
+
+def side_by_side_message(frames: UInt8[np.ndarray, "T height width 3"], *, stamp_ns: int, frame_id: str) -> Image:
+    """Frames of one camera as one rgb8 image, from left to right."""
+    row = np.ascontiguousarray(np.concatenate(list(frames), axis=1))
+    return _image(row, encoding=_COLOR, stamp_ns=stamp_ns, frame_id=frame_id)
 
 
 def color_from_message(message: Image) -> UInt8[np.ndarray, "height width 3"]:

@@ -46,8 +46,10 @@ class PlannerParts:
     states: StateHistory
     runs: RunTally
     shadow: ShadowTally
-    on_answer: Callable[[str, PolicyAnswer], None]
-    """(bundle id, answer): every answer that becomes a chunk."""
+    before_answer: Callable[[ActorHalf], None]
+    """Whatever has to be set on an actor before it answers."""
+    on_answer: Callable[[ActorHalf, PolicyAnswer], None]
+    """Every answer that becomes a chunk, and whose it is."""
     on_divergence: Callable[[str, Divergence, DivergenceGuard], None]
     clock: Clock
 
@@ -125,7 +127,7 @@ class LearnedPlanner:
             chunk = slowed(chunk, factor=1.0 / self._guard.speed, now_ns=now_ns)
         self._running = chunk
         self._parts.shadow.remember(answer)
-        self._parts.on_answer(half.bundle_id, answer)
+        self._parts.on_answer(half, answer)
         return chunk
 
     def _judge(self, foresight: Foresight) -> None:
@@ -147,6 +149,7 @@ class LearnedPlanner:
         begin_ns = self._parts.clock.monotonic_ns()
         try:
             state = self._parts.states.at(foresight.stamp_ns)
+            self._parts.before_answer(half)
             answer = half.actor.act(foresight, state=state_row(state), noise_seed=foresight.noise_seed, settled=settled)
             problem = _problem_of(answer)
         except StateMissingError:
@@ -174,6 +177,7 @@ class LearnedPlanner:
             return
         try:
             state = self._parts.states.at(foresight.stamp_ns)
+            self._parts.before_answer(half)
             answer = half.actor.act(foresight, state=state_row(state), noise_seed=foresight.noise_seed)
             problem = _problem_of(answer)
         except StateMissingError:
