@@ -1,13 +1,15 @@
 """LeRobot's own loader over a dataset, run by the Python of an environment that has lerobot (0.4.4): samples a second as JSON.
 
-A script in a process of its own; it imports nothing of this project. ``--cameras``, ``--offsets`` and ``--horizon`` ask for the same window as
-ours: those frames of every camera, the state, and the chunk of actions.
+A script in a process of its own; it imports nothing of this project. ``--cameras``, ``--offsets`` and ``--horizon`` ask for the same
+window as ours: those frames of every camera, the state, and the chunk of actions.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
@@ -55,7 +57,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, float]:
     return {"samples_per_s": count / elapsed, "samples": count, "touched": pixels}
 
 
-def _endless(loader: torch.utils.data.DataLoader):  # noqa: ANN202
+def _endless(loader: torch.utils.data.DataLoader[Any]) -> Iterator[dict[str, Any]]:
     while True:
         yield from loader
 

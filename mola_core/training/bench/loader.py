@@ -172,13 +172,10 @@ def _synthetic(path: Path) -> Path:
 
 
 def _print(figures: dict[str, Any]) -> None:
-    out = sys.stdout
-    out.write(
-        f"{figures['dataset']['rows']} samples of {figures['dataset']['views']}, {figures['dataset']['frames_a_camera']} frames a camera\n"
-    )
-    out.write(
-        f"batches of {figures['batch']}, {figures['workers']} workers; the cache took {figures['cache_build_s']:.1f} s to build\n"
-    )
+    out, data = sys.stdout, figures["dataset"]
+    out.write(f"{data['rows']} samples of {data['views']}, {data['frames_a_camera']} frames a camera\n")
+    out.write(f"batches of {figures['batch']}, {figures['workers']} workers\n")
+    out.write(f"the cache took {figures['cache_build_s']:.1f} s to build\n")
     for way in ("ours_cached", "ours_decoding", "lerobot"):
         if way in figures:
             one = figures[way]
