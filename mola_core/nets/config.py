@@ -312,8 +312,8 @@ class DitConfig(NetConfig):
     attention_dropout: float = 0.3
     residual_dropout: float = 0.1
     mlp_dropout: float = 0.05
-    causal: bool = True
-    """Rows of actions see only earlier rows."""
+    causal: bool = False
+    """Rows of actions see only earlier rows, as in the release; such a head mixes two ways of doing a thing more often."""
     words: bool = True
     """The instruction's tokens beside the pooled sentence."""
     state_dropout: float = 0.0

@@ -1,0 +1,129 @@
+"""Action heads: each learns a distribution that a mean would miss, and repeats itself given its noise."""
+
+import pytest
+import torch
+
+from mola_core.nets.ar_head import ArHead
+from mola_core.nets.config import ArHeadConfig, EdmHeadConfig, FlowHeadConfig
+from mola_core.nets.dit import HeadSizes
+from mola_core.nets.edm_head import EdmHead
+from mola_core.nets.flow_head import FlowHead, Prefix
+from mola_core.nets.protocols import HeadCondition, Instruction
+from tests.nets.conftest import DIT
+
+SIZES = HeadSizes(
+    action_size=1,
+    horizon=4,
+    state_size=2,
+    pooled_width=3,
+    token_width=5,
+    num_words=2,
+    visual_width=6,
+    num_visual=3,
+    latent_width=7,
+    num_latents=2,
+)
+HEADS = {
+    "flow": lambda: FlowHead(FlowHeadConfig(dit=DIT, steps=10), SIZES),
+    "edm": lambda: EdmHead(EdmHeadConfig(dit=DIT), SIZES),
+    "ar": lambda: ArHead(ArHeadConfig(dit=DIT, bins=16), SIZES),
+}
+
+
+def told(batch, signs=0.0):
+    """A condition whose visual tokens say which way to go."""
+    signs = torch.as_tensor(signs).float().expand(batch)
+    return HeadCondition(
+        latent_actions=torch.zeros(batch, 2, 7),
+        visual=signs[:, None, None].expand(-1, 3, 6),
+        instruction=Instruction(
+            tokens=torch.zeros(batch, 2, 5), mask=torch.ones(batch, 2, dtype=torch.bool), pooled=torch.zeros(batch, 3)
+        ),
+        state=torch.zeros(batch, 2),
+    )
+
+
+def trained(head, *, steps, draw):
+    head.train()
+    optimizer = torch.optim.AdamW(head.parameters(), lr=3e-3)
+    for _ in range(steps):
+        actions, condition = draw()
+        loss = head.loss(actions, mask=torch.ones(actions.shape[:2], dtype=torch.bool), condition=condition)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return head.eval()
+
+
+def two_ways(batch=64):
+    """Whole chunks at +0.8 or −0.8, never between, and never mixed within one."""
+    signs = torch.randint(0, 2, (batch, 1, 1)) * 2.0 - 1
+    return 0.8 * signs.expand(-1, 4, 1) + 0.03 * torch.randn(batch, 4, 1), told(batch)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_both_ways_are_learned_and_never_mixed(name):
+    head = trained(HEADS[name](), steps=200, draw=two_ways)
+
+    with torch.no_grad():
+        chunks = head.sample(told(200), noise=torch.randn(200, 4, 1), steps=head.default_steps)[..., 0]  # 200 4
+
+    signs = chunks.sign()
+    assert ((chunks.abs() - 0.8).abs() < 0.25).float().mean() > 0.9
+    assert (signs == signs[:, :1]).all(dim=1).float().mean() > 0.9
+    assert 0.3 < (signs[:, 0] > 0).float().mean() < 0.7
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_what_is_told_decides(name):
+    def draw(batch=64):
+        signs = torch.randint(0, 2, (batch,)) * 2.0 - 1
+        return (0.8 * signs)[:, None, None].expand(-1, 4, 1), told(batch, signs)
+
+    head = trained(HEADS[name](), steps=120, draw=draw)
+
+    with torch.no_grad():
+        ahead, back = (
+            head.sample(told(50, sign), noise=torch.randn(50, 4, 1), steps=head.default_steps) for sign in (1, -1)
+        )
+    assert (ahead > 0.4).float().mean() > 0.95
+    assert (back < -0.4).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_same_noise_gives_the_same_chunk(name):
+    head = HEADS[name]().eval()
+    noise = torch.randn(3, 4, 1)
+    with torch.no_grad():
+        first = head.sample(told(3), noise=noise, steps=3)
+        again = head.sample(told(3), noise=noise, steps=3)
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("max_prefix", [0, 2])
+def test_a_chunk_continues_its_settled_rows(max_prefix):
+    head = FlowHead(FlowHeadConfig(dit=DIT, steps=10, max_prefix=max_prefix), SIZES)
+    trained(head, steps=200, draw=two_ways)
+    settled = torch.tensor([[True, True, False, False]]).expand(100, -1)
+    signs = torch.where(torch.arange(100) < 50, 0.8, -0.8)
+    prefix = Prefix(actions=signs[:, None, None].expand(-1, 4, 1), settled=settled)
+
+    with torch.no_grad():
+        chunks = head.sample(told(100), noise=torch.randn(100, 4, 1), steps=10, prefix=prefix)[..., 0]
+
+    assert torch.equal(chunks[:, :2], prefix.actions[:, :2, 0])
+    follows = (chunks[:, 2:].sign() == signs[:, None].sign()).all(dim=1).float().mean()
+    assert follows > (0.95 if max_prefix else 0.7)
+
+
+def test_action_bins_cover_their_span():
+    head = HEADS["ar"]()
+    actions = torch.linspace(-1.49, 1.49, 101)
+    assert (head.centres_of(head.bins_of(actions)) - actions).abs().max() <= 1.5 / 16 + 1e-6
+    assert head.bins_of(torch.tensor([-9.0, 9.0])).tolist() == [0, 15]
+
+
+def test_a_head_built_with_a_state_refuses_none():
+    condition = HeadCondition(**{**vars(told(1)), "state": None})
+    with pytest.raises(ValueError, match="built with a state"):
+        HEADS["flow"]().sample(condition, noise=torch.randn(1, 4, 1), steps=1)

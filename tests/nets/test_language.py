@@ -1,0 +1,84 @@
+"""Sentence encoders: equal sentences, equal numbers; near sentences, near vectors."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+
+from mola_core.contracts.errors import ConfigError
+from mola_core.nets.config import LanguageConfig
+from mola_core.nets.language import ClipText, build_encoder, instruction_of, without_words
+from mola_core.runtime.minilm import MiniLm
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return MiniLm(length=12)
+
+
+def test_near_sentences_have_near_vectors(minilm):
+    red, blue, crimson, drawer = (
+        minilm.encode(text).pooled
+        for text in (
+            "put the red cube into the bowl",
+            "put the blue cube into the bowl",
+            "place the crimson block in the dish",
+            "open the drawer",
+        )
+    )
+    assert red @ crimson > red @ drawer + 0.1 * 384
+    assert np.linalg.norm(red - blue) > 5  # colours stay apart
+    assert red @ red == pytest.approx(384, rel=1e-3)
+
+
+def test_case_and_blanks_do_not_matter(minilm):
+    first, second = minilm.encode("Stack the blocks"), minilm.encode("  stack the BLOCKS ")
+    assert np.array_equal(first.tokens, second.tokens)
+
+
+def test_long_sentences_are_cut_and_short_ones_masked(minilm):
+    long, short = minilm.encode("put " * 40), minilm.encode("stop")
+    assert long.tokens.shape == short.tokens.shape == (12, 384)
+    assert long.mask.all()
+    assert short.mask.sum() == 3  # with the marks of beginning and end
+    assert not short.tokens[3:].any()
+
+
+def test_a_batch_of_sentences_is_an_instruction():
+    encoder = build_encoder(LanguageConfig(length=8))
+    said = instruction_of(encoder, ["stack the blocks", "open the drawer", "stack the blocks"])
+    assert said.tokens.shape == (3, 8, 384)
+    assert torch.equal(said.tokens[0], said.tokens[2])
+    silent = without_words(said)
+    assert not silent.tokens.any()
+    assert silent.mask.sum(dim=1).tolist() == [1, 1, 1]
+
+
+def test_clip_takes_the_users_weights(tmp_path):
+    vocabulary = {"<|startoftext|>": 0, "<|endoftext|>": 1, "s": 2, "t": 3, "o": 4, "p</w>": 5, "st": 6}
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[("s", "t")])
+    config = CLIPTextConfig(
+        vocab_size=8,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        projection_dim=12,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    tokenizer.save_pretrained(tmp_path)
+    CLIPTextModelWithProjection(config).save_pretrained(tmp_path)
+
+    encoder = ClipText(tmp_path, length=7)
+    said = encoder.encode("stop")
+
+    assert said.tokens.shape == (7, 16)
+    assert said.pooled.shape == (12,)
+    assert said.mask.all()
+    assert encoder.digest == ClipText(tmp_path, length=7).digest
+
+
+def test_absent_weights_are_one_clear_error(tmp_path):
+    with pytest.raises(ConfigError, match="no CLIP text encoder"):
+        ClipText(tmp_path / "nothing")
