@@ -26,6 +26,7 @@ setup(
             "bench.servo = mola_nodes.bench.servo:register",
             "bench.splice = mola_nodes.bench.splice:register",
             "bench.transport = mola_nodes.bench.transport:register",
+            "dataset.replay = mola_nodes.replay.command:register",
             "demo = mola_nodes.demo.command:register",
             "faults = mola_nodes.faults.command:register",
         ],
