@@ -14,7 +14,17 @@ from mola_core.launching import LaunchArgumentError, LaunchPlan, ParameterText, 
 
 ROOT = next(parent for parent in Path(__file__).parents if (parent / "pyproject.toml").is_file())
 LAUNCH = ROOT / "launch"
-EXECUTABLES = ("camera_node", "controller_node", "lifecycle_manager_node", "scripted_policy_node")
+EXECUTABLES = (
+    "bundle_manager_node",
+    "camera_node",
+    "controller_node",
+    "episode_recorder_node",
+    "imagination_node",
+    "lifecycle_manager_node",
+    "mola_process",
+    "policy_node",
+    "scripted_policy_node",
+)
 
 
 @pytest.fixture
@@ -98,6 +108,25 @@ def test_without_a_policy_nobody_waits_for_one(installed: dict[str, str]) -> Non
     assert managed == ["camera_third_person", "camera_wrist", "controller"]
 
 
+def test_everything_to_record_with_is_one_launch_file(installed: dict[str, str]) -> None:
+    processes = by_name(launched("record.launch.xml", installed, store="/data", operator="ada"))
+    assert list(processes) == [
+        "twin",
+        "camera_third_person",
+        "camera_wrist",
+        "controller",
+        "episode_recorder",
+        "lifecycle_manager",
+    ]
+    given = parameters(processes["episode_recorder"])
+    assert (given["store"], given["operator"], given["instruction"]) == ("/data", "ada", "")
+    managed = parameters(processes["lifecycle_manager"])["managed_nodes"]
+    assert managed == ["camera_third_person", "camera_wrist", "controller", "episode_recorder"]
+    rig = by_name(launched("record.launch.xml", installed, world="rig", site="/rig.yaml"))
+    assert "twin" not in rig
+    assert parameters(rig["episode_recorder"])["site"] == "/rig.yaml"
+
+
 def test_the_rig_has_no_site_of_its_own(installed: dict[str, str]) -> None:
     with pytest.raises(LaunchArgumentError, match=r"missing argument 'site' .*template\.yaml.* give site:=<value>"):
         launched("rig.launch.xml", installed)
@@ -107,7 +136,7 @@ def test_the_rig_has_no_site_of_its_own(installed: dict[str, str]) -> None:
 
 
 def test_the_rig_takes_no_scripted_policy(installed: dict[str, str]) -> None:
-    with pytest.raises(LaunchArgumentError, match="unknown argument 'policy'"):
+    with pytest.raises(LaunchArgumentError, match="argument 'policy' must be one of none, mola; got 'scripted'"):
         launched("rig.launch.xml", installed, site="/rig.yaml", policy="scripted")
 
 
@@ -204,3 +233,15 @@ def test_the_template_has_no_hole_that_is_not_listed_here() -> None:
         return found
 
     assert holes(yaml.safe_load((LAUNCH / "sites/template.yaml").read_text())) == set(HOLES)
+
+
+def test_the_learned_policy_runs_in_two_processes_or_in_one(installed: dict[str, str]) -> None:
+    two = by_name(launched("twin.launch.xml", installed, policy="mola", bundle="small/1"))
+    assert {"bundle_manager", "imagination", "policy"} <= two.keys()
+    assert parameters(two["bundle_manager"])["bundle"] == "small/1"
+    managed = parameters(two["lifecycle_manager"])["managed_nodes"]
+    assert managed[-3:] == ["bundle_manager", "imagination", "policy"]
+    one = by_name(launched("twin.launch.xml", installed, policy="mola", composed="true"))
+    assert "mola_process" in one
+    assert not {"imagination", "policy"} & one.keys()
+    assert not any("__node" in str(word) for word in one["mola_process"].argv), "each node keeps its own name"

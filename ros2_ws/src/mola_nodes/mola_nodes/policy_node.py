@@ -4,9 +4,8 @@ import itertools
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 from std_srvs.srv import Trigger
 
@@ -14,16 +13,15 @@ from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.site import load_site
 from mola_core.runtime.halves import BundleShelf, LoadedActor
-from mola_core.runtime.planning import ExecutionMode
 from mola_core.runtime.slot import EngineSlot
 from mola_nodes import graph
 from mola_nodes.lifecycle import MolaNode
-from mola_nodes.params import Param, SiteParams
 from mola_nodes.policy.foresights import NewestForesights
 from mola_nodes.policy.half_reports import HalfReports
 from mola_nodes.policy.learned import LearnedPlanner, PlannerParts
-from mola_nodes.policy.modalities import ALL, ModalitySwitch
+from mola_nodes.policy.modalities import ModalitySwitch
 from mola_nodes.policy.outputs import PolicyOutputs
+from mola_nodes.policy.params import PolicyParams, mode_of
 from mola_nodes.policy.rollout import Rollout
 from mola_nodes.policy.server import PolicyServer
 from mola_nodes.policy.shadow import ShadowTally
@@ -34,17 +32,6 @@ from mola_nodes.process import Ending, run_node
 HALF = "actor"
 SOURCE = "mola"
 LEAD_ROLE = "third_person"
-
-
-@dataclass(frozen=True)
-class PolicyParams(SiteParams):
-    """Parameters of the learned policy."""
-
-    models: Annotated[str, Param("Folder of bundles, <name>/<version>/")] = "models"
-    threads: Annotated[int, Param("Threads of each CPU engine; 0: the runtime's choice", minimum=0, maximum=64)] = 1
-    mode: Annotated[str, Param("whole, receding or realtime: how much of a chunk is executed")] = "receding"
-    late_ms: Annotated[float, Param("A slower bundle is taken out", unit="ms", minimum=1, maximum=10_000)] = 400.0
-    modalities: Annotated[str, Param("Modalities in use, comma-separated; all, none", live=True)] = ALL
 
 
 class PolicyNode(MolaNode[PolicyParams]):
@@ -60,7 +47,7 @@ class PolicyNode(MolaNode[PolicyParams]):
 
     def configure(self, stack: ExitStack) -> None:
         """Read the site and open what the policy says."""
-        self._mode = _mode_of(self.params.mode)
+        self._mode = mode_of(self.params.mode)
         self._site = load_site(Path(self.params.site))
         shelf = BundleShelf(Path(self.params.models), site=self._site, threads=self.params.threads)
         self._slot = stack.enter_context(EngineSlot[LoadedActor](shelf.actor))
@@ -141,13 +128,6 @@ class PolicyNode(MolaNode[PolicyParams]):
 
     def _diagnose(self) -> None:
         self._outputs.diagnose(self._inputs.newest.missing(), busy=self._server.busy)
-
-
-def _mode_of(name: str) -> ExecutionMode:
-    modes = [mode.value for mode in ExecutionMode]
-    if name not in modes:
-        raise ConfigError(f"parameter 'mode' must be one of {', '.join(modes)}, got {name!r}")
-    return ExecutionMode(name)
 
 
 def _require_words(instruction: str) -> None:

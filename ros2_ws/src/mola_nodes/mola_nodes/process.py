@@ -54,15 +54,17 @@ class OwnedNode(Protocol):
         ...
 
 
-def run_node(factory: Callable[[Ending], Node], args: Sequence[str] | None = None) -> NoReturn:
+def run_node(*factories: Callable[[Ending], Node], args: Sequence[str] | None = None) -> NoReturn:
     """Build the node, spin it until something ends it, take it down, and leave the process with an exit code.
+
+    Several nodes share the process, one executor thread and their end.
 
     rclpy's own signal handlers are not used: they take the ROS context down at once, and a node could not say
     goodbye through it. The interpreter is not finalised either: after everything is closed, the static destructors of
     Fast DDS hang about once in a hundred times.
     """
     try:
-        exit_code = _live(factory, args)
+        exit_code = _live(factories, args)
     except Exception:  # noqa: BLE001 (a bug: its trace is what finds it)
         traceback.print_exc()
         exit_code = 1
@@ -72,7 +74,7 @@ def run_node(factory: Callable[[Ending], Node], args: Sequence[str] | None = Non
     os._exit(exit_code)
 
 
-def _live(factory: Callable[[Ending], Node], args: Sequence[str] | None) -> int:
+def _live(factories: Sequence[Callable[[Ending], Node]], args: Sequence[str] | None) -> int:
     ending = Ending()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ending.request())
@@ -80,8 +82,7 @@ def _live(factory: Callable[[Ending], Node], args: Sequence[str] | None) -> int:
     rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
     logging.basicConfig(handlers=[_RosLog()], level=logging.INFO, force=True)
     try:
-        node = factory(ending)
-        _spin(node, ending)
+        _spin(factories, ending)
     except MolaError as error:
         get_logger("mola").fatal(str(error))
         return error.exit_code
@@ -90,16 +91,21 @@ def _live(factory: Callable[[Ending], Node], args: Sequence[str] | None) -> int:
     return ending.exit_code
 
 
-def _spin(node: Node, ending: Ending) -> None:
+def _spin(factories: Sequence[Callable[[Ending], Node]], ending: Ending) -> None:
     executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    nodes: list[Node] = []
     try:
+        for factory in factories:
+            nodes.append(factory(ending))
+            executor.add_node(nodes[-1])
         while rclpy.ok() and not ending.requested:
             executor.spin_once(_SPIN_S)
     finally:
-        node.close()
+        for node in reversed(nodes):
+            node.close()  # type: ignore[attr-defined]  # an OwnedNode
         executor.shutdown()
-        node.destroy_node()
+        for node in reversed(nodes):
+            node.destroy_node()
 
 
 class _RosLog(logging.Handler):

@@ -1,0 +1,25 @@
+"""Imagination and policy in one process: foresights are handed over as they lie, on the device where they were made.
+
+The node classes are those of the two-process graph; only the hand-over differs.
+"""
+
+from typing import NoReturn
+
+from mola_core.runtime.foresight import Foresight
+from mola_nodes.imagination_node import ImaginationNode
+from mola_nodes.policy.foresights import NewestForesights
+from mola_nodes.policy_node import PolicyNode
+from mola_nodes.process import run_node
+
+
+def main() -> NoReturn:
+    """Entry point of the executable."""
+    foresights = NewestForesights()
+
+    def deliver(foresight: Foresight, shadow: bool) -> None:
+        foresights.note(foresight, shadow=shadow)
+
+    run_node(
+        lambda ending: ImaginationNode(ending, deliver=deliver),
+        lambda ending: PolicyNode(ending, foresights=foresights),
+    )
