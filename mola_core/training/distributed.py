@@ -77,6 +77,9 @@ def join_world(*, device: str, spread: Spread = "replicate") -> Iterator[World]:
 def spread_over(world: World, objective: nn.Module) -> nn.Module:
     """``objective`` on its device, wrapped for many processes where there are many."""
     objective.to(world.device)
+    for parameter in objective.parameters():
+        if parameter.ndim == 4:  # kernels: both a CPU and a GPU convolve faster with channels last
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     if world.size == 1:
         return objective
     if world.spread == "shard":

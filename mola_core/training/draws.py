@@ -24,7 +24,7 @@ class Draws:
 
     seed: int
     """Of stage and step together."""
-    places: range
+    places: Sequence[int]
     """Which samples of the whole batch these are."""
     device: torch.device
 

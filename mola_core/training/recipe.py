@@ -104,8 +104,21 @@ class StageSpec(Record):
         return self
 
 
+class PictureJitter(Record):
+    """Other light for a picture, the same for all frames of a window; each number is a standard deviation."""
+
+    gain: float = Field(default=0.1, ge=0.0, le=1.0)
+    """Of a factor on all channels."""
+    colour: float = Field(default=0.05, ge=0.0, le=1.0)
+    """Of a factor on each channel."""
+    offset: float = Field(default=0.08, ge=0.0, le=1.0)
+    """Of what is added to all channels; pictures are in [-1, 1]."""
+
+
 class AutoencoderStage(StageSpec):
     """The small backbone's own autoencoder, trained before its video network (a part of stage I)."""
+
+    jitter: PictureJitter | None = None
 
 
 class VideoStage(StageSpec):
@@ -119,6 +132,16 @@ class VideoStage(StageSpec):
     """How often the noise is that of one-step imagination, ``sigma_max``, instead of a drawn one; 0 in the paper."""
     cache_latents: bool = True
     """Compute the frozen autoencoder's latents once and keep them on disk, instead of anew in every step."""
+    jitter: PictureJitter | None = None
+    """Only of pictures, and so without cached latents."""
+
+    @model_validator(mode="after")
+    def _jitter_needs_pictures(self) -> Self:
+        if self.jitter is not None and self.cache_latents:
+            raise ValueError(
+                "jitter changes pictures, and cached latents have none: set cache_latents=false or jitter=null"
+            )
+        return self
 
 
 class IdmStage(StageSpec):
@@ -132,6 +155,8 @@ class IdmStage(StageSpec):
     is the true one either way."""
     feature_sigma: float = Field(default=0.1, gt=0.0)
     """Noise level at which features of a true future are tapped."""
+    farthest: float = Field(default=3.0, gt=0.0)
+    """Depth beyond it, in the labels' unit, is drawn as if it were there: backgrounds must not outweigh the scene."""
 
 
 class PolicyStage(StageSpec):
@@ -144,6 +169,10 @@ class PolicyStage(StageSpec):
     """Compute the frozen model's features once and keep them on disk, instead of anew in every step."""
     noise_draws: int = Field(default=1, ge=1, le=16)
     """Imaginations kept for each row where features are cached."""
+    jitter: PictureJitter | None = None
+    """Of the pictures that the second and further cached imaginations start from."""
+    state_noise: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Standard deviation of noise on the normalised state, against trusting it to the last digit."""
 
 
 class MixturePart(Record):

@@ -13,6 +13,7 @@ from mola_core.nets.mola import Mola
 from mola_core.nets.small_video import SmallVideo
 from mola_core.training.datasets import joined_or_none, mixed, one_picture
 from mola_core.training.draws import Draws
+from mola_core.training.jitter import jittered
 from mola_core.training.naming import all_but
 from mola_core.training.recipe import AutoencoderStage
 from mola_core.training.samples import side_by_side, spaced
@@ -42,12 +43,14 @@ class SinglePictures:
 class AutoencoderObjective(nn.Module):
     """Pictures back as they were: squared and absolute error alike, so that neither a blur nor a small thing's colour is cheap."""
 
-    def __init__(self, model: Mola) -> None:
+    def __init__(self, model: Mola, spec: AutoencoderStage) -> None:
         super().__init__()
         self.model = model
+        self._spec = spec
 
-    def forward(self, batch: Batch, _draws: Draws) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         pictures = as_pictures(batch["picture"])  # B 3 H W
+        pictures = jittered(pictures, self._spec.jitter if self.training else None, draws)
         difference = self.rebuilt(pictures) - pictures
         squared, absolute = difference.square().mean(), difference.abs().mean()
         return {"loss": squared + absolute, "squared": squared, "absolute": absolute}
@@ -63,7 +66,7 @@ class AutoencoderObjective(nn.Module):
 
 def autoencoder_stage(spec: AutoencoderStage, bench: Workbench) -> Stage:
     """Trains ``model.backbone.autoencoder`` alone."""
-    objective = AutoencoderObjective(bench.model)
+    objective = AutoencoderObjective(bench.model, spec)
 
     def sources(split: Split) -> list[SinglePictures]:
         window = one_picture(bench.recipe.io)

@@ -15,6 +15,7 @@ from mola_core.training.batches import on_device
 from mola_core.training.datasets import Part, joined_or_none, mixed
 from mola_core.training.draws import Draws
 from mola_core.training.imagining import backbone_of, coder_name
+from mola_core.training.jitter import jittered
 from mola_core.training.naming import all_but
 from mola_core.training.recipe import VideoStage
 from mola_core.training.samples import side_by_side, spaced
@@ -85,7 +86,7 @@ class VideoObjective(nn.Module):
 
     def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         backbone, spec = backbone_of(self.model), self._spec
-        clean = self.latents_of(batch)  # B T c h w
+        clean = self.latents_of(batch, draws)  # B T c h w
         sigma = (spec.log_sigma_mean + spec.log_sigma_std * draws.normal("sigma", ())).exp()
         sigma = torch.where(draws.chance("one step", spec.one_step_share), backbone.sigma_max, sigma)  # B
         loss = denoising_loss(
@@ -111,12 +112,15 @@ class VideoObjective(nn.Module):
         standing = ((clean[:, :1] - clean)[:, 1:].square().mean(dim=(2, 3, 4)) * share).sum()
         return {"one_step_error": one_step, "standing_still_error": standing}
 
-    def latents_of(self, batch: Batch) -> Tensor:
-        """B T c h w, from the batch or through the frozen autoencoder."""
+    def latents_of(self, batch: Batch, draws: Draws | None = None) -> Tensor:
+        """B T c h w, from the batch or through the frozen autoencoder; in training under other light."""
         if "latents" in batch:
             return batch["latents"].float()
+        pictures = as_pictures(batch["frames"])
+        if self.training and draws is not None:
+            pictures = jittered(pictures, self._spec.jitter, draws)
         with torch.no_grad():
-            return backbone_of(self.model).encode(as_pictures(batch["frames"])).float()
+            return backbone_of(self.model).encode(pictures).float()
 
     def imagined(self, batch: Batch, clean: Tensor, *, noise: Tensor) -> Tensor:
         """One-step imagination, B T c h w."""

@@ -142,7 +142,8 @@ class IdmObjective(nn.Module):
         """Targets of the decoders at the pictures' size."""
         found: dict[str, Tensor] = {}
         if "depth" in batch:
-            found["depth"] = _enlarged(batch["depth"].float(), size)[:, :, None]  # B c 1 H W
+            depth = batch["depth"].float().clamp(max=self._spec.farthest)
+            found["depth"] = _enlarged(depth, size)[:, :, None]  # B c 1 H W
         if "semantic" in batch:
             classes = _mixture_of(self.model).decoders.modalities["semantic"].channels
             found["semantic"] = _enlarged(batch["semantic"].float(), size).long().clamp(max=classes - 1)  # B c H W
@@ -269,7 +270,7 @@ def _features(spec: IdmStage, bench: Workbench, part: Part, mixture: MixtureConf
     if spec.imagined_share < 1.0:
         true = bench.true_features(part, sigma=spec.feature_sigma, frames=frames)
     if spec.imagined_share > 0.0:
-        every = bench.imagined_features(part, draws=bench.recipe.policy.noise_draws)  # rows draws C T F h w
+        every = bench.imagined_features(part)  # rows draws C T F h w
         imagined = FrameChoice(every, frames=frames)
     return TransitionFeatures(true=true, imagined=imagined)  # type: ignore[arg-type]  # indexed by rows, as an array is
 

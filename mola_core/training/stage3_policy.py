@@ -1,5 +1,6 @@
 """Stage III: mixture, visual tokens and action head learn together from demonstrations; the video model is frozen."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -82,6 +83,9 @@ class PolicyObjective(nn.Module):
 
     def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         observation, imagination = self.observed(batch), self.imagined(batch, draws)
+        if self.training and observation.state is not None:
+            noise = self._spec.state_noise * draws.normal("state", observation.state.shape[1:])
+            observation = dataclasses.replace(observation, state=observation.state + noise)
         terms = self.model.policy_loss(
             observation, imagination=imagination, actions=batch["actions"], mask=batch["mask"]
         )
@@ -200,7 +204,7 @@ def _source(
         part=part,
         sentences=bench.sentences(part),
         normalization=normalization,
-        features=bench.imagined_features(part, draws=spec.noise_draws) if cached else None,
+        features=bench.imagined_features(part) if cached else None,
         with_pictures=with_pictures or not cached or isinstance(bench.recipe.model.visual, ImageEncoderConfig),
     )
 

@@ -18,8 +18,9 @@ from mola_core.runtime.language import SentenceEncoder
 from mola_core.training.caches import CacheSpec, cached_array
 from mola_core.training.datasets import Part, one_picture
 from mola_core.training.distributed import World
-from mola_core.training.draws import seed_of
+from mola_core.training.draws import Draws, seed_of
 from mola_core.training.imagining import backbone_of, coder_name, features_at, imagine_from
+from mola_core.training.jitter import jittered
 from mola_core.training.optimization import inference_dtype
 from mola_core.training.progress import Reporter
 from mola_core.training.recipe import Recipe
@@ -71,8 +72,7 @@ class Workbench:
 
         def compute(rows: Int[np.ndarray, "rows"]) -> Cached:
             frames = torch.from_numpy(source.batch(rows).frames).to(self.world.device)  # B C 1 H W 3
-            latents = backbone.encode(as_pictures(frames).flatten(0, 1))[:, 0]  # BC c h w
-            return _stored(rearrange(latents, "(b c) ... -> b c ...", c=self.num_cameras))
+            return _stored(self._encoded(as_pictures(frames)))
 
         shape = (len(part.rows), self.num_cameras, *backbone.latent_shape)
         made_from = (
@@ -80,24 +80,30 @@ class Workbench:
         )
         return self._cached("latents", made_from, shape=shape, compute=compute)
 
-    def imagined_features(self, part: Part, *, draws: int) -> Cached:
-        """Features of one-step imaginations from every row, [rows, draws, C, T, F, h, w]."""
-        backbone = backbone_of(self.model)
-        latents, sentences = self.latents(part), self.sentences(part)
+    def imagined_features(self, part: Part) -> Cached:
+        """Features of one-step imaginations from every row, [rows, draws, C, T, F, h, w]; the first draw in the light as it was."""
+        backbone, policy = backbone_of(self.model), self.recipe.policy
+        source, sentences = part.open(one_picture(self.recipe.io)), self.sentences(part)
 
         def compute(rows: Int[np.ndarray, "rows"]) -> Cached:
-            present = self._on_device(latents[rows])  # B C c h w
+            pictures = as_pictures(torch.from_numpy(source.batch(rows).frames).to(self.world.device))  # B C 1 3 H W
             instruction = self._instruction(sentences, part, rows)
             each = []
-            for draw in range(draws):
+            for draw in range(policy.noise_draws):
+                light = Draws(
+                    seed=seed_of(self.recipe.seed, "light", draw), places=rows.tolist(), device=self.world.device
+                )
+                lit = jittered(pictures, policy.jitter if draw else None, light)
+                present = self._encoded(lit)
                 noise = self._noise(
                     rows, draw=draw, shape=(self.num_cameras, backbone.num_frames, *backbone.latent_shape)
                 )
                 each.append(imagine_from(self.model, present, instruction=instruction, noise=noise).features)
             return _stored(torch.stack(each, dim=1))
 
-        shape = (len(part.rows), draws, self.num_cameras, backbone.num_frames, *backbone.feature_shape)
-        return self._cached("features", self._features_from(part), shape=shape, compute=compute)
+        shape = (len(part.rows), policy.noise_draws, self.num_cameras, backbone.num_frames, *backbone.feature_shape)
+        made_from = f"{self._features_from(part)} {policy.jitter}"
+        return self._cached("features", made_from, shape=shape, compute=compute)
 
     def true_features(self, part: Part, *, sigma: float, frames: Sequence[int]) -> Cached:
         """Features of ``frames`` of the true future, tapped at a low noise level, [rows, C, frames, F, h, w]."""
@@ -115,6 +121,10 @@ class Workbench:
         shape = (len(part.rows), self.num_cameras, len(frames), *backbone.feature_shape)
         made_from = f"{self._features_from(part)} {self.offsets} {sigma} {tuple(frames)}"
         return self._cached("true-features", made_from, shape=shape, compute=compute)
+
+    def _encoded(self, pictures: Float[Tensor, "B C 1 3 H W"]) -> Float[Tensor, "B C c h w"]:
+        latents = backbone_of(self.model).encode(pictures.flatten(0, 1))[:, 0]
+        return rearrange(latents, "(b c) ... -> b c ...", c=self.num_cameras)
 
     def _features_from(self, part: Part) -> str:
         views = self.recipe.io.views

@@ -8,8 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 
-from mola_core.nets.config import DEPTH, FLOW, SEMANTIC, ArHeadConfig, EdmHeadConfig, ImageEncoderConfig, MemberConfig
-from mola_core.training.recipe import Recipe
+from mola_core.nets.config import (
+    DEPTH,
+    FLOW,
+    SEMANTIC,
+    ArHeadConfig,
+    AutoencoderConfig,
+    EdmHeadConfig,
+    ImageEncoderConfig,
+    MemberConfig,
+    SmallVideoConfig,
+)
+from mola_core.training.recipe import AutoencoderStage, CosineSchedule, OptimizerSpec, Recipe
 from mola_core.training.recipes.changes import changed
 
 Change = Callable[[Recipe], Recipe]
@@ -77,6 +87,33 @@ def noisy_frame(recipe: Recipe) -> Recipe:
     return changed(recipe, acting={"control": "noisy"})
 
 
+def unet(recipe: Recipe) -> Recipe:
+    """The small spatio-temporal UNet over a learned autoencoder in place of the stacked one: slower, and generative in earnest."""
+    view, frames = recipe.io.views[0], 1 + len(recipe.io.foresight_offsets)
+    backbone = SmallVideoConfig(
+        height=view.height,
+        width=view.width,
+        num_frames=frames,
+        num_cameras=len(recipe.io.views),
+        autoencoder=AutoencoderConfig(widths=(32, 64, 96)),
+        widths=(64, 96),
+        attention_levels=(1,),
+        tap_levels=(1,),
+        predict="change",
+    )
+    autoencoder = AutoencoderStage(
+        steps=2_000,
+        batch_size=32,
+        optimizer=OptimizerSpec(learning_rate=1e-3, weight_decay=1e-4),
+        schedule=CosineSchedule(warmup_steps=100),
+    )
+    video = {"cache_latents": True, "jitter": None}
+    tokens = {"patch": 1}
+    return changed(
+        recipe, model={"backbone": backbone, "mixture": {"tokens": tokens}}, autoencoder=autoencoder, video=video
+    )
+
+
 def diffusion_policy(recipe: Recipe) -> Recipe:
     """No imagination at all: the head on an image encoder of its own (outside baseline)."""
     view, width = recipe.io.views[0], recipe.model.head.dit.width
@@ -127,6 +164,7 @@ VARIANTS: dict[str, Variant] = {
     "edm-head": Variant("the head as an EDM denoiser, as the release trains it", edm_head),
     "same-frame": Variant("when acting, the present stands for the future (table 14)", same_frame),
     "noisy-frame": Variant("when acting, the present with noise stands for the future (table 14)", noisy_frame),
+    "unet": Variant("a generative UNet over a learned autoencoder as imagination", unet),
     "diffusion-policy": Variant(
         "no imagination: the head on an image encoder of its own (outside baseline)", diffusion_policy
     ),

@@ -2,25 +2,24 @@
 
 from mola_core.contracts.io_spec import CameraView, DataContract, IoSpec
 from mola_core.nets.config import (
-    AutoencoderConfig,
     CodebookConfig,
     DecodersConfig,
     DitConfig,
     FeatureTokensConfig,
     FlowHeadConfig,
     IdmConfig,
+    KeypointsConfig,
     LanguageConfig,
     MixtureConfig,
     MolaConfig,
-    SmallVideoConfig,
-    VideoFormerConfig,
+    StackedVideoConfig,
 )
 from mola_core.training.recipe import (
-    AutoencoderStage,
     CosineSchedule,
     IdmStage,
     MixturePart,
     OptimizerSpec,
+    PictureJitter,
     PolicyStage,
     Recipe,
     VideoStage,
@@ -29,6 +28,8 @@ from mola_core.training.recipe import (
 CAMERAS = ("third_person", "wrist")
 PERIOD_NS = 100_000_000
 """Of the twin's generated demonstrations."""
+_BETAS = (0.9, 0.98)
+_SCHEDULE = CosineSchedule(warmup_steps=100, final_ratio=0.02)
 
 
 def twin_io(*, width: int, height: int, horizon: int, execute_steps: int, foresight: tuple[int, ...]) -> IoSpec:
@@ -44,33 +45,21 @@ def twin_io(*, width: int, height: int, horizon: int, execute_steps: int, foresi
 
 def twin() -> Recipe:
     """All five tasks of the twin."""
-    io = twin_io(width=160, height=96, horizon=16, execute_steps=8, foresight=(2, 4, 6, 9, 12))
+    io = twin_io(width=160, height=96, horizon=16, execute_steps=8, foresight=(8, 16))
     model = MolaConfig(
         num_cameras=len(CAMERAS),
         horizon=io.horizon,
         language=LanguageConfig(encoder="minilm"),
-        backbone=SmallVideoConfig(
-            height=96,
-            width=160,
-            num_frames=1 + len(io.foresight_offsets),
-            num_cameras=len(CAMERAS),
-            autoencoder=AutoencoderConfig(widths=(32, 64, 96), latent_channels=8),
-            widths=(64, 96, 128),
-            predict="change",
-        ),
-        visual=VideoFormerConfig(width=192, depth=2, heads=6, head_width=32, queries_per_frame=8, positions=True),
+        backbone=StackedVideoConfig(height=96, width=160, num_frames=3, num_cameras=len(CAMERAS)),
+        visual=KeypointsConfig(width=192),
         mixture=MixtureConfig(
-            tokens=FeatureTokensConfig(cameras=(0, 1), width=192, future_frame=4),
+            tokens=FeatureTokensConfig(cameras=(0,), width=128, now_frame=0, future_frame=2, patch=4),
             idm=IdmConfig(
-                num_queries=4, layers=2, width=192, heads=6, mlp_width=384, codebook=CodebookConfig(size=64, width=16)
+                num_queries=4, layers=2, width=128, heads=4, mlp_width=256, codebook=CodebookConfig(size=64, width=16)
             ),
             decoders=DecodersConfig(width=128, depth=2, heads=4),
         ),
-        head=FlowHeadConfig(
-            dit=DitConfig(
-                width=192, heads=6, attention_dropout=0.0, residual_dropout=0.1, mlp_dropout=0.0, causal=False
-            )
-        ),
+        head=FlowHeadConfig(dit=_transformer(width=192, heads=6), steps=6),
     )
     return Recipe(
         name="twin",
@@ -78,33 +67,45 @@ def twin() -> Recipe:
         io=io,
         model=model,
         mixture=(MixturePart(dataset="twin", weight=1.0),),
-        autoencoder=AutoencoderStage(
-            steps=3_000,
-            batch_size=32,
-            optimizer=OptimizerSpec(learning_rate=1e-3, weight_decay=1e-4),
-            schedule=CosineSchedule(warmup_steps=100),
-        ),
         video=VideoStage(
-            steps=8_000,
-            batch_size=16,
-            optimizer=OptimizerSpec(learning_rate=4e-4, weight_decay=1e-2),
-            schedule=CosineSchedule(warmup_steps=200),
-            log_sigma_mean=0.7,
-            one_step_share=0.5,
-            ema_decay=0.999,
+            steps=6_000,
+            batch_size=64,
+            optimizer=OptimizerSpec(learning_rate=1e-3, weight_decay=1e-3, betas=_BETAS),
+            schedule=_SCHEDULE,
+            one_step_share=0.7,
+            cache_latents=False,
+            jitter=PictureJitter(),
+            ema_decay=0.998,
         ),
         idm=IdmStage(
-            steps=4_000,
+            steps=3_000,
             batch_size=32,
-            optimizer=OptimizerSpec(learning_rate=3e-4, weight_decay=1e-2),
-            schedule=CosineSchedule(warmup_steps=200),
+            optimizer=OptimizerSpec(learning_rate=6e-4, weight_decay=1e-2, betas=_BETAS),
+            schedule=_SCHEDULE,
             imagined_share=1.0,
         ),
         policy=PolicyStage(
-            steps=20_000,
+            steps=15_000,
             batch_size=64,
-            optimizer=OptimizerSpec(learning_rate=4e-4, weight_decay=0.05),
-            schedule=CosineSchedule(warmup_steps=500),
-            ema_decay=0.999,
+            optimizer=OptimizerSpec(learning_rate=1e-3, weight_decay=2e-2, betas=_BETAS),
+            schedule=_SCHEDULE,
+            ema_decay=0.998,
+            state_noise=0.03,
         ),
+    )
+
+
+def _transformer(*, width: int, heads: int) -> DitConfig:
+    """Without dropout: few steps, and noise of its own in every one."""
+    return DitConfig(
+        width=width,
+        heads=heads,
+        encoder_layers=2,
+        decoder_layers=3,
+        attention_dropout=0.0,
+        residual_dropout=0.0,
+        mlp_dropout=0.0,
+        causal=False,
+        words=False,
+        state_dropout=0.1,
     )

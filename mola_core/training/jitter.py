@@ -1,0 +1,20 @@
+"""Other light for pictures of training."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from mola_core.training.draws import Draws
+from mola_core.training.recipe import PictureJitter
+
+
+def jittered(
+    pictures: Float[Tensor, "B *any 3 H W"], jitter: PictureJitter | None, draws: Draws
+) -> Float[Tensor, "B *any 3 H W"]:
+    """Each item of the batch in its own light, all of its frames in the same."""
+    if jitter is None:
+        return pictures
+    ones = [1] * (pictures.ndim - 4)
+    gain = 1.0 + jitter.gain * draws.normal("gain", (*ones, 1, 1, 1))
+    colour = 1.0 + jitter.colour * draws.normal("colour", (*ones, 3, 1, 1))
+    offset = jitter.offset * draws.normal("offset", (*ones, 1, 1, 1))
+    return pictures * gain * colour + offset
