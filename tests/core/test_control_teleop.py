@@ -390,7 +390,7 @@ def test_a_leader_engages_only_near_the_arm_and_is_followed():
     bench = Bench()
     far = HOME + np.array([0.0, 0.0, 0.4, 0.0, 0.0, 0.0])
     bench.hold(LeaderJoints(far)).run(0.2)
-    assert bench.view.reason == "the leader's elbow_joint is 0.40 rad from the arm's; bring it to within 0.15"
+    assert bench.view.reason == "the leader's elbow_joint is 0.4 rad from the arm's; bring it to within 0.15"
     near = HOME + np.array([0.1, 0.0, 0.1, 0.0, 0.0, 0.0])
     bench.hold(LeaderJoints(near)).run(3.0)
     assert bench.view.engaged

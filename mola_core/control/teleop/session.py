@@ -26,9 +26,6 @@ from mola_core.control.teleop.motion import EXECUTE_STEPS, PERIOD_NS, TRANSPORT_
 from mola_core.control.teleop.settings import FASTEST, FRAMES, SLOWEST, SPEED_STEP, TeleopSettings, frame_name
 from mola_core.control.teleop.stoppable import stoppable_speeds
 
-_UNHEARD_NS = 150 * NS_PER_MS
-"""The controller counts as unheard when its newest report is older."""
-
 
 @dataclass(frozen=True, slots=True)
 class RigView:
@@ -86,6 +83,7 @@ class TeleopSession:
         self._frames = TwistFrames(site, view=settings.view)
         self._allowed = stoppable_speeds(site.arm, within_s=settings.stop_within_s)
         self._delay_ns = round(site.arm.servo.arm_delay_s * NS_PER_S) + TRANSPORT_NS
+        self._unheard_ns = site.safety.stale_ms * NS_PER_MS
         self._commanded = CommandedMotion()
         self._engagement = Engagement(settings.engage)
         self._motion: TwistMotion | LeaderMotion | None = None
@@ -139,7 +137,8 @@ class TeleopSession:
         if not command.alive:
             self._engagement.lose(f"the {self._device} does not answer; is it plugged in?")
         elif age_ns > self._settings.device_timeout_s * NS_PER_S:
-            self._engagement.lose(f"the {self._device} was last read {age_ns / NS_PER_MS:.0f} ms ago")
+            limit_ms = 1e3 * self._settings.device_timeout_s
+            self._engagement.lose(f"the {self._device} was last read more than {limit_ms:.0f} ms ago")
         else:
             self._engagement.update(
                 held=command.enabled, obstacle=self._obstacle(rig, now_ns=now_ns), gate=self._gate(command)
@@ -149,9 +148,8 @@ class TeleopSession:
         newest = self._commanded.newest
         if newest is None:
             return "the controller has not said yet where the arm is commanded to be"
-        age_ns = now_ns - newest.stamp_ns
-        if age_ns > _UNHEARD_NS:
-            return f"the controller's newest report is {age_ns / NS_PER_MS:.0f} ms old"
+        if now_ns - newest.stamp_ns > self._unheard_ns:
+            return f"the controller has not reported for more than {self._unheard_ns // NS_PER_MS} ms"
         unknown = newest.gripper_opening is None and rig.measured_opening is None
         if unknown and self._site.gripper.kind != "none":
             return "the gripper has not said yet how far it is open; see the controller's diagnostics"
@@ -167,7 +165,7 @@ class TeleopSession:
         if gaps[joint] <= limit:
             return ""
         return (
-            f"the leader's {JOINT_NAMES[joint]} is {gaps[joint]:.2f} rad from the arm's; bring it to within {limit:.2f}"
+            f"the leader's {JOINT_NAMES[joint]} is {gaps[joint]:.1f} rad from the arm's; bring it to within {limit:.2f}"
         )
 
     def _begin(self, rig: RigView) -> None:

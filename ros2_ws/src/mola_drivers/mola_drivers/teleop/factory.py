@@ -1,52 +1,51 @@
-"""From configuration to a teleoperation device."""
-
-from typing import Literal
+"""From a description to a teleoperation device."""
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
-from mola_core.contracts.teleop import Twist, TwistFrame
+from mola_core.contracts.teleop import Twist
+from mola_drivers.teleop.freedrive import FreedriveTeleop
+from mola_drivers.teleop.gamepad import GamepadTeleop
+from mola_drivers.teleop.gello import GelloTeleop
+from mola_drivers.teleop.keyboard import KeyboardTeleop
 from mola_drivers.teleop.protocol import TeleopDevice
 from mola_drivers.teleop.scripted import ScriptedStep, ScriptedTeleop
-
-Vector6 = tuple[float, float, float, float, float, float]
-
-
-class ScriptedTwistSpec(BaseModel):
-    """One twist, held for a while."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    duration_s: float = Field(gt=0, le=600)
-    velocity: Vector6
-    """m/s, then rad/s."""
-    frame: TwistFrame = TwistFrame.BASE
-    gripper_opening: float | None = Field(default=None, ge=0, le=1)
-    enabled: bool = True
-
-
-class ScriptedTeleopSpec(BaseModel):
-    """A scripted device."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    kind: Literal["scripted"]
-    steps: tuple[ScriptedTwistSpec, ...]
-
-
-TeleopSpec = ScriptedTeleopSpec
+from mola_drivers.teleop.spacemouse import SpaceMouseTeleop
+from mola_drivers.teleop.specs import (
+    FreedriveSpec,
+    GamepadSpec,
+    GelloSpec,
+    KeyboardSpec,
+    ScriptedTeleopSpec,
+    SpaceMouseSpec,
+    TeleopSpec,
+)
 
 
 def make_teleop(*, spec: TeleopSpec) -> TeleopDevice:
     """A closed device for ``spec``; touches nothing."""
-    return ScriptedTeleop(
-        [
-            ScriptedStep(
-                duration_s=step.duration_s,
-                motion=Twist(velocity=np.array(step.velocity), frame=step.frame),
-                gripper_opening=step.gripper_opening,
-                enabled=step.enabled,
-            )
-            for step in spec.steps
-        ]
-    )
+    match spec:
+        case SpaceMouseSpec():
+            return SpaceMouseTeleop(spec)
+        case GamepadSpec():
+            return GamepadTeleop(spec)
+        case KeyboardSpec():
+            return KeyboardTeleop(spec)
+        case GelloSpec():
+            return GelloTeleop(spec, switch=make_teleop(spec=spec.switch))
+        case FreedriveSpec():
+            return FreedriveTeleop(make_teleop(spec=spec.switch))
+        case ScriptedTeleopSpec():
+            return _scripted(spec)
+
+
+def _scripted(spec: ScriptedTeleopSpec) -> ScriptedTeleop:
+    steps = [
+        ScriptedStep(
+            duration_s=step.duration_s,
+            motion=Twist(velocity=np.array(step.velocity), frame=step.frame),
+            gripper_opening=step.gripper_opening,
+            enabled=step.enabled,
+        )
+        for step in spec.steps
+    ]
+    return ScriptedTeleop(steps, start_ns=spec.start_ns)

@@ -23,14 +23,14 @@ class ScriptedStep:
 
 
 class ScriptedTeleop:
-    """Behind :class:`mola_drivers.teleop.protocol.TeleopDevice`. Time starts with the first :meth:`read`.
+    """Behind :class:`mola_drivers.teleop.protocol.TeleopDevice`. Time starts with the first :meth:`read`, or at a stamp.
 
-    After the last step it stays alive, with the deadman released.
+    Before the first step and after the last one it is alive, with the deadman released.
     """
 
     name = "scripted"
 
-    def __init__(self, steps: Sequence[ScriptedStep]) -> None:
+    def __init__(self, steps: Sequence[ScriptedStep], *, start_ns: int | None = None) -> None:
         """Raises ValueError for a step that takes no time."""
         for number, step in enumerate(steps):
             if not step.duration_s > 0:
@@ -40,11 +40,12 @@ class ScriptedTeleop:
         self._steps = tuple(steps)
         self._ends_ns = np.cumsum([round(step.duration_s * NS_PER_S) for step in steps], dtype=np.int64)
         self._open = False
+        self._given_start_ns = start_ns
         self._start_ns: int | None = None
 
     def __enter__(self) -> Self:
         self._open = True
-        self._start_ns = None
+        self._start_ns = self._given_start_ns
         return self
 
     def __exit__(
@@ -58,7 +59,7 @@ class ScriptedTeleop:
         if self._start_ns is None:
             self._start_ns = now_ns
         index = int(np.searchsorted(self._ends_ns, now_ns - self._start_ns, side="right"))
-        if index == len(self._steps):
+        if index == len(self._steps) or now_ns < self._start_ns:
             rest = Twist(velocity=np.zeros(6), frame=TwistFrame.BASE)
             return TeleopCommand(stamp_ns=now_ns, motion=rest, gripper_opening=None, enabled=False, alive=True)
         step = self._steps[index]
