@@ -20,16 +20,21 @@ from mola_core.contracts.errors import MolaError
 from mola_core.contracts.io_spec import IoSpec
 from mola_core.contracts.normalization import Normalization
 
-FORMAT = 1
 MANIFEST = "manifest.json"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
 VERSION_PATTERN = r"^[0-9A-Za-z][0-9A-Za-z_.+-]{0,63}$"
 
+Stage = Literal["encoder", "video", "actor", "preview"]
+"""See :mod:`mola_core.runtime.stages`."""
 Runtime = Literal["onnxruntime", "tensorrt", "tensorrt_rtx", "aot_inductor"]
 Precision = Literal["fp32", "fp16", "bf16"]
 
 PORTABLE: frozenset[str] = frozenset({"onnxruntime"})
 """Runtimes that read the graphs themselves: any version from the recorded one on."""
+
+
+CUDA_ONNXRUNTIME = "onnxruntime_cuda"
+"""Stands among a machine's runtimes where ONNX Runtime has its GPU provider."""
 
 
 class BundleError(MolaError):
@@ -86,11 +91,11 @@ class BuildRecord(_Record):
     """``cpu``, ``cuda`` for any NVIDIA GPU, or one architecture: ``sm_89``."""
     runtime_version: str
     precision: Precision
-    files: dict[str, str]
+    files: dict[Stage, str]
     """Stage → path in the bundle."""
-    parity: dict[str, ParityRecord] = {}
+    parity: dict[Stage, ParityRecord] = {}
     """By stage; empty where it was built without a device to run it on."""
-    latency: dict[str, LatencyRecord] = {}
+    latency: dict[Stage, LatencyRecord] = {}
 
     @property
     def label(self) -> str:
@@ -103,12 +108,14 @@ class LanguageRecord(_Record):
 
     encoder: str
     digest: str
+    length: int = Field(ge=1)
+    """L; longer instructions are cut."""
 
 
 class Manifest(_Record):
     """What a bundle says of itself."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     name: str = Field(pattern=NAME_PATTERN)
     version: str = Field(pattern=VERSION_PATTERN)
     contract_hash: str
@@ -118,7 +125,7 @@ class Manifest(_Record):
     passes_on: tuple[str, ...]
     """Names of the tensors that go from the imagination to the actor."""
     language: LanguageRecord
-    stages: dict[str, StageRecord]
+    stages: dict[Stage, StageRecord]
     builds: tuple[BuildRecord, ...] = Field(min_length=1)
     git: dict[str, Any]
     training: dict[str, Any]
@@ -206,9 +213,10 @@ def require_cameras(manifest: Manifest, *, cameras: Iterable[str], where: str) -
 
 def why_not(build: BuildRecord, machine: Machine) -> str:
     """Why ``build`` cannot run on ``machine``; empty when it can."""
-    installed = machine.runtimes.get(build.runtime)
+    on_gpu = build.runtime == "onnxruntime" and build.arch != "cpu"
+    installed = machine.runtimes.get(CUDA_ONNXRUNTIME if on_gpu else build.runtime)
     if installed is None:
-        return f"{build.runtime} is not installed"
+        return f"{build.runtime}{' with its GPU provider' if on_gpu else ''} is not installed"
     fits = build.arch in {"cpu", machine.arch} or (build.arch == "cuda" and machine.arch != "cpu")
     if not fits:
         return f"built for {build.arch}, this machine is {machine.arch}"

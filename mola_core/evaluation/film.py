@@ -1,9 +1,8 @@
 """A film of one rollout: the cameras and, beside them, the last imagined frame of each, with the instruction above."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Self
 
 import cv2
 import numpy as np
@@ -12,7 +11,7 @@ from jaxtyping import UInt8
 from mola_core.contracts.errors import MolaError, UnsupportedError
 from mola_core.contracts.rig import LockstepRig
 from mola_core.evaluation.sources import ChunkSource, Decision, PolicySource
-from mola_core.runtime.foresight import Foresight
+from mola_core.runtime.policy import ComposedPolicy, Policy
 
 FPS = 20
 _CAPTION_HEIGHT = 24
@@ -20,19 +19,12 @@ _CAPTION_HEIGHT = 24
 Rgb = UInt8[np.ndarray, "height width 3"]
 
 
-@runtime_checkable
-class Previews(Protocol):
-    """A policy that can show what it imagines."""
-
-    def preview(self, foresight: Foresight) -> Mapping[str, UInt8[np.ndarray, "T height width 3"]]: ...
-
-
 class Film:
     """Writes an MP4 at twenty frames a simulated second; see :class:`~mola_core.evaluation.rollout.Watcher`."""
 
     def __init__(self, path: Path, *, source: ChunkSource) -> None:
         self._path = path
-        self._policy = source.policy if isinstance(source, PolicySource) else None
+        self._policy: Policy | None = source.policy if isinstance(source, PolicySource) else None
         self._writer: cv2.VideoWriter | None = None
         self._decision: Decision | None = None
         self._imagined: list[Rgb] = []
@@ -51,7 +43,7 @@ class Film:
 
     def _preview(self, decision: Decision | None, *, height: int) -> list[Rgb]:
         answer = decision.answer if decision is not None else None
-        if answer is None or answer.foresight is None or not isinstance(self._policy, Previews):
+        if answer is None or answer.foresight is None or not isinstance(self._policy, ComposedPolicy):
             return []
         try:
             imagined = self._policy.preview(answer.foresight)

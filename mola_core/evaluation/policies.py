@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mola_core.contracts.bundle import MANIFEST, digest_of, read_manifest
 from mola_core.evaluation.conditions import Control
 from mola_core.evaluation.errors import EvaluationError
 from mola_core.evaluation.sources import ChunkSource, HoldingSource, PolicySource, ScriptedSource
@@ -13,7 +14,6 @@ from mola_core.runtime.policy import Policy
 _IN_THE_NETWORK: dict[Control, Literal["same", "noisy"]] = {"same-frame": "same", "noisy-frame": "noisy"}
 WITHOUT_POLICY = ("expert", "hold")
 CHECKPOINT_FILE = "checkpoint.json"
-BUNDLE_FILE = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,11 @@ def identity_of(choice: PolicyChoice) -> str:
     path = Path(choice.name)
     if (path / CHECKPOINT_FILE).is_file():
         return f"checkpoint {_field(path / CHECKPOINT_FILE, 'digest')[:16]}"
-    if (path / BUNDLE_FILE).is_file():
-        return f"bundle {_field(path / BUNDLE_FILE, 'bundle_id')} {choice.runtime or ''}".rstrip()
+    if (path / MANIFEST).is_file():
+        manifest = read_manifest(path)
+        return f"bundle {manifest.bundle_id} {digest_of(path / MANIFEST)[:12]} {choice.runtime or ''}".rstrip()
     raise EvaluationError(
-        f"--policy {choice.name!r} is neither {' nor '.join(WITHOUT_POLICY)} nor a folder with {CHECKPOINT_FILE} or {BUNDLE_FILE}"
+        f"--policy {choice.name!r} is neither {' nor '.join(WITHOUT_POLICY)} nor a folder with {CHECKPOINT_FILE} or {MANIFEST}"
     )
 
 
@@ -78,9 +79,10 @@ def open_policy(choice: PolicyChoice) -> Policy:
         raise EvaluationError(
             f"--control {choice.control} intervenes inside the network: give the checkpoint, not a bundle"
         )
-    from mola_core.runtime.bundle_policy import open_bundle_policy  # noqa: PLC0415  # engines are loaded only when needed
+    from mola_core.runtime.bundle_policy import OpenOptions, open_bundle_policy  # noqa: PLC0415  # as above
 
-    return open_bundle_policy(path, runtime=choice.runtime)
+    # a worker a core: one thread each
+    return open_bundle_policy(path, OpenOptions(runtime=choice.runtime, threads=1))
 
 
 def _field(path: Path, name: str) -> str:

@@ -57,7 +57,8 @@ class StageModule(nn.Module):
         return Instruction(tokens=tokens[None].to(self.dtype), mask=mask[None], pooled=pooled[None].to(self.dtype))
 
     def _pictures(self, images: UInt8[Tensor, "C H W 3"]) -> Float[Tensor, "C 3 H W"]:
-        return rearrange(images, "c h w d -> c d h w").to(self.dtype) / 127.5 - 1
+        # compilers take bytes at the door and nowhere else
+        return rearrange(images.to(self.dtype), "c h w d -> c d h w") / 127.5 - 1
 
     def _imagined(self, present: Tensor, noise: Tensor, *, instruction: Instruction, features_only: bool) -> Denoised:
         """Batch items are cameras."""
@@ -124,8 +125,8 @@ class PreviewStage(StageModule):
         instruction = self._instruction(tokens, mask, pooled)
         clean = _clean(self._imagined(present, video_noise, instruction=instruction, features_only=False))
         frames = backbone_of(self.mola).decode(clean).float()  # C T 3 H W
-        levels = ((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return (rearrange(levels, "c t d h w -> c t h w d"),)
+        levels = ((frames + 1) * 127.5).round().clamp(0, 255)
+        return (rearrange(levels, "c t d h w -> c t h w d").to(torch.uint8),)
 
 
 class ActorStage(StageModule):

@@ -1,5 +1,6 @@
 """A stage run by torch itself, behind the protocol of engines: the reference that all others are compared with."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,7 +33,7 @@ class TorchEngine:
     runtime = "torch"
 
     def __init__(self, module: StageModule, *, device: str = "cpu", compiled: bool = False) -> None:
-        self.name = module.stage
+        self.name: str = module.stage
         self.device = device
         self.inputs = module.inputs
         self._module = module.to(device)
@@ -75,3 +76,8 @@ class TorchEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def empty_inputs(specs: Sequence[TensorSpec], *, device: str) -> list[Tensor]:
+    """A tensor of zeros for each spec (true for masks), on ``device``."""
+    return [torch.from_numpy(np.asarray(array)).to(device) for array in zeros(specs).values()]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mola_core.contracts.io_spec import IoSpec
 from mola_core.contracts.normalization import Normalization
+from mola_core.export.from_checkpoint import normalization_of
 from mola_core.export.stages import StageOptions, passes_on, stages_of
 from mola_core.export.torch_engine import TorchEngine
 from mola_core.nets.language import build_encoder
@@ -24,7 +25,7 @@ def open_torch_policy(path: Path, *, options: StageOptions, device: str = "cpu")
     return torch_policy(
         mola,
         identity=Identity(bundle_id=f"checkpoint-{checkpoint.digest[:12]}", io_spec=checkpoint.recipe.io),
-        normalization=checkpoint.normalization,
+        normalization=normalization_of(checkpoint),
         language=RememberingEncoder(build_encoder(mola.config.language)),
         options=options,
         device=device,

@@ -92,6 +92,12 @@ class EngineImagination:
         frames = on_host(self._preview.run(inputs)[stages.FRAMES])
         return {camera: frames[index].copy() for index, camera in enumerate(self._cameras)}
 
+    def close(self) -> None:
+        """Free the engines; safe to call twice."""
+        for engine in (self._encoder, self._video, self._preview):
+            if engine is not None:
+                engine.close()
+
     def _video_inputs(self, tensors: Tensors, instruction: str, seed: int) -> dict[str, Tensor]:
         noise = video_noise(seed, shape=self._noise_shape)
         return {
@@ -137,6 +143,11 @@ class EngineActor:
         self._can_settle = any(spec.name == stages.PREFIX_ACTIONS for spec in engine.inputs)
         self._noise_shape = _shape_of(engine, stages.ACTION_NOISE)
 
+    @property
+    def continues_plans(self) -> bool:
+        """Whether ``settled`` rows may be given: the head can continue them."""
+        return self._can_settle
+
     def enable(self, modalities: frozenset[str]) -> None:
         """See :class:`mola_core.runtime.policy.Actor`."""
         unknown = modalities - set(self.modalities)
@@ -179,6 +190,10 @@ class EngineActor:
             foresight=foresight,
             timings_ms=timings,
         )
+
+    def close(self) -> None:
+        """Free the engine; safe to call twice."""
+        self._engine.close()
 
     def _prefix(
         self, settled: Float[np.ndarray, "rows 7"] | None, *, state: Float[np.ndarray, "13"]

@@ -85,8 +85,12 @@ class Actor(Protocol):
 class Policy(Protocol):
     """Both halves, or anything else that turns observations into targets. Not thread-safe."""
 
-    bundle_id: str
     io_spec: IoSpec
+
+    @property
+    def bundle_id(self) -> str:
+        """Of the model; empty for what is none."""
+        ...
 
     def reset(self, *, instruction: str) -> None:
         """An episode begins; whatever was remembered is forgotten."""

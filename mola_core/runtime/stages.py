@@ -9,9 +9,8 @@ An *instruction* is three tensors. There is no batch axis: a robot asks one ques
 actor alone. Letters of shapes as in :mod:`mola_core.nets.protocols`.
 """
 
-from typing import Literal
+from mola_core.contracts.bundle import Stage as Stage  # noqa: PLC0414  # here is where everybody looks for it
 
-Stage = Literal["encoder", "video", "actor", "preview"]
 STAGES: tuple[Stage, ...] = ("encoder", "video", "actor", "preview")
 
 IMAGES = "images"

@@ -1,6 +1,7 @@
 """What every runner refuses before it bothers its runtime."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def checked(inputs: Tensors, specs: Sequence[TensorSpec], *, engine: str) -> Map
     return inputs
 
 
-def zeros(specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
+def zeros(specs: Sequence[TensorSpec]) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     """An input of zeros for each spec (true for masks: an empty sentence means nothing)."""
     return {
         spec.name: np.ones(spec.shape, dtype=bool) if spec.dtype == "bool" else np.zeros(spec.shape, dtype=spec.dtype)

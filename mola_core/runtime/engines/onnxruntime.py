@@ -15,6 +15,7 @@ from mola_core.runtime.engines.loading import EngineSource
 from mola_core.runtime.engines.protocol import EngineError
 from mola_core.runtime.tensors import Tensor, Tensors, TensorSpec, on_host
 
+_ERRORS = 3
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -51,6 +52,7 @@ class _Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         options.intra_op_num_threads = source.threads
+        options.log_severity_level = _ERRORS
         try:
             self.session = ort.InferenceSession(str(source.path), options, providers=providers)
         except Exception as error:  # onnxruntime raises classes of its own for every kind of bad file

@@ -1,0 +1,1 @@
+"""What turns graphs into engines, one runtime a file."""

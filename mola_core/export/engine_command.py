@@ -1,0 +1,66 @@
+"""``mola engine build``: graphs of a draft or bundle compiled for one runtime and architecture."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from mola_core.contracts.bundle import Precision, Runtime, Stage
+
+if TYPE_CHECKING:
+    from mola_core.export.stages import StageModule
+
+
+def register(subparsers: Any) -> None:
+    """Add ``build`` to ``engine``."""
+    parser = subparsers.add_parser("build", help="compile a bundle's graphs for one runtime and GPU architecture")
+    parser.add_argument("bundle", type=Path, help="folder of a draft, or of a bundle (which gives a new version of it)")
+    compiled = [name for name in get_args(Runtime) if name != "onnxruntime"]
+    parser.add_argument("--runtime", required=True, choices=compiled, help="what will run the engines")
+    parser.add_argument("--arch", required=True, help="sm_89 (RTX 4090), sm_90 (H100, H200), … or cpu")
+    parser.add_argument("--version", help="of the new bundle (the old one's, with runtime and architecture behind a +)")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="what the bundle was made from; for aot_inductor, which reads no graphs"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from mola_core.export import compiling  # noqa: PLC0415  # torch takes seconds to import
+    from mola_core.export.draft import read_draft  # noqa: PLC0415
+
+    path: Path = arguments.bundle
+    modules = _modules(arguments.checkpoint, path) if arguments.checkpoint is not None else None
+    if compiling.is_draft(path):
+        draft = read_draft(path)
+        compiling.add_engines(draft, runtime=arguments.runtime, arch=arguments.arch, modules=modules, say=_say)
+        _say(f"engines added to {path}; next: mola bundle make {path}")
+        return 0
+    made = compiling.add_engines_to_bundle(
+        path, runtime=arguments.runtime, arch=arguments.arch, version=arguments.version, modules=modules, say=_say
+    )
+    _say(f"made {made}")
+    return 0
+
+
+def _modules(checkpoint: Path, bundle: Path) -> "dict[Stage, StageModule]":
+    """The stages in torch; refused unless the bundle was made from just these weights."""
+    from mola_core.contracts.bundle import read_manifest  # noqa: PLC0415  # help stays fast
+    from mola_core.export.compiling import is_draft  # noqa: PLC0415
+    from mola_core.export.draft import read_draft  # noqa: PLC0415
+    from mola_core.export.errors import ExportError  # noqa: PLC0415
+    from mola_core.export.from_checkpoint import exportable_of  # noqa: PLC0415
+    from mola_core.export.stages import StageOptions, stages_of  # noqa: PLC0415
+
+    manifest = read_draft(bundle).manifest if is_draft(bundle) else read_manifest(bundle)
+    model = exportable_of(checkpoint)
+    ours, theirs = model.training["weights_sha256"], manifest.training.get("weights_sha256")
+    if ours != theirs:
+        raise ExportError(f"{checkpoint} has weights {ours[:16]}, {bundle} was made from {str(theirs)[:16]}")
+    precision: Precision = manifest.builds[-1].precision
+    cut = stages_of(model.mola, io=model.io, options=StageOptions(precision=precision))
+    return {stage: module for stage, module in cut.items() if stage in manifest.stages}
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")

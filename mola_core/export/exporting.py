@@ -1,0 +1,189 @@
+"""From a trained model to a draft of a bundle: a graph for each stage, golden tensors, and how close the graphs come to torch."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+
+from mola_core.contracts.bundle import BuildRecord, LanguageRecord, Manifest, ParityRecord, StageRecord, TensorRecord
+from mola_core.contracts.io_spec import IoSpec
+from mola_core.contracts.normalization import Normalization
+from mola_core.export.draft import Draft, fresh_folder, write_draft
+from mola_core.export.errors import ExportError
+from mola_core.export.onnx import MIN_ONNXRUNTIME, export_stage, num_parameters
+from mola_core.export.reference import golden_of
+from mola_core.export.stages import StageModule, StageOptions, passes_on, stages_of
+from mola_core.export.weights_file import share_weights
+from mola_core.nets.mola import Mola
+from mola_core.runtime.bundle_policy import golden_path
+from mola_core.runtime.engines.loading import EngineSource
+from mola_core.runtime.engines.onnxruntime import OnnxRuntimeCpu
+from mola_core.runtime.golden import Golden, parity_of, require_parity, write_golden
+from mola_core.runtime.language import SentenceEncoder
+from mola_core.runtime.stages import Stage
+
+PARITY_SETS = 3
+"""Sets of inputs that the graphs are compared on; the first is kept as the golden one."""
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A model with everything that a bundle says of it."""
+
+    mola: Mola
+    io: IoSpec
+    normalization: Normalization
+    language: SentenceEncoder
+    git: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """What to make of it."""
+
+    name: str
+    version: str
+    options: StageOptions
+    preview: bool = True
+    check: bool = True
+    """Compare with torch; off only for graphs too large for this machine to run."""
+    halve_weights: bool = False
+    """Round the weights to half precision first, and store them so: half the bytes. What is computed, in full precision, is then
+    another model, to be evaluated as such."""
+
+
+def export_model(
+    model: Exportable, out: Path, *, plan: ExportPlan, say: Callable[[str], None] = lambda _line: None
+) -> Draft:
+    """Write the draft.
+
+    Raises:
+        ExportError: a stage does not export, or its graph is not what torch computes.
+    """
+    folder = fresh_folder(out)
+    for name in ("onnx", "golden"):
+        (folder / name).mkdir()
+    if plan.halve_weights:
+        model = _rounded(model)
+    reference = _stages(model, replace(plan.options, precision="fp32"), plan)
+    golden = [
+        golden_of(reference, language=model.language, seed=seed) for seed in range(PARITY_SETS if plan.check else 1)
+    ]
+    exported = reference
+    if plan.options.precision != "fp32":
+        exported = _stages(_copied(model), plan.options, plan)
+    for stage, module in exported.items():
+        say(f"{stage}: exporting")
+        export_stage(module, folder / onnx_path(stage), example=_example(module, golden[0][stage]))
+        write_golden(folder / golden_path(stage), golden[0][stage])
+    share_weights([folder / onnx_path(stage) for stage in exported])
+    parity: dict[Stage, ParityRecord] = {}
+    for stage in exported if plan.check else ():
+        parity[stage] = _parity(folder / onnx_path(stage), [each[stage] for each in golden], stage=stage, plan=plan)
+        say(f"{stage}: cosine {parity[stage].cosine:.7f}, largest difference {parity[stage].max_abs:.2e}")
+    draft = Draft(
+        path=folder, manifest=_manifest(model, plan, exported=exported, golden=golden[0], parity=parity, folder=folder)
+    )
+    write_draft(draft)
+    return draft
+
+
+def onnx_path(stage: Stage) -> str:
+    """Of a stage's graph, in the bundle."""
+    return f"onnx/{stage}.onnx"
+
+
+def _stages(model: Exportable, options: StageOptions, plan: ExportPlan) -> dict[Stage, StageModule]:
+    cut = stages_of(model.mola, io=model.io, options=options)
+    return {stage: module for stage, module in cut.items() if plan.preview or stage != "preview"}
+
+
+def _copied(model: Exportable) -> Exportable:
+    """Another precision changes the weights in place."""
+    return replace(model, mola=copy.deepcopy(model.mola))
+
+
+def _rounded(model: Exportable) -> Exportable:
+    copied = _copied(model)
+    with torch.no_grad():
+        for parameter in copied.mola.parameters():
+            parameter.copy_(parameter.half().float())
+    return copied
+
+
+def _example(module: StageModule, golden: Golden) -> dict[str, Any]:
+    return {spec.name: golden.inputs[spec.name].astype(spec.dtype) for spec in module.inputs}
+
+
+def _parity(path: Path, sets: list[Golden], *, stage: Stage, plan: ExportPlan) -> ParityRecord:
+    """The worst over all sets; refused where it is too bad."""
+    with OnnxRuntimeCpu(EngineSource(name=stage, path=path, device="cpu")) as engine:
+        records = [parity_of(engine, golden) for golden in sets]
+    worst = ParityRecord(
+        cosine=min(record.cosine for record in records),
+        max_abs=max(record.max_abs for record in records),
+        codes_equal=all(record.codes_equal for record in records),
+    )
+    require_parity(worst, precision=plan.options.precision, what=f"the graph of {stage}")
+    if plan.options.precision == "fp32" and not worst.codes_equal:
+        raise ExportError(f"the graph of {stage} chooses other codes than torch does, in fp32")
+    return worst
+
+
+def _manifest(
+    model: Exportable,
+    plan: ExportPlan,
+    *,
+    exported: dict[Stage, StageModule],
+    golden: dict[Stage, Golden],
+    parity: dict[Stage, ParityRecord],
+    folder: Path,
+) -> Manifest:
+    language = model.mola.config.language
+    records = {
+        stage: StageRecord(
+            inputs=tuple(TensorRecord(name=spec.name, shape=spec.shape, dtype=spec.dtype) for spec in module.inputs),
+            outputs=tuple(
+                TensorRecord(name=name, shape=array.shape, dtype=_declared(name, array.dtype.name, module))
+                for name, array in golden[stage].outputs.items()
+            ),
+            num_parameters=num_parameters(folder / onnx_path(stage)),
+        )
+        for stage, module in exported.items()
+    }
+    files = {stage: onnx_path(stage) for stage in exported}
+    builds = [
+        BuildRecord(
+            runtime="onnxruntime",
+            arch=arch,
+            runtime_version=MIN_ONNXRUNTIME,
+            precision=plan.options.precision,
+            files=files,
+            parity=parity if arch == "cpu" else {},
+        )
+        for arch in ("cpu", "cuda")
+    ]
+    return Manifest(
+        name=plan.name,
+        version=plan.version,
+        contract_hash=model.io.contract.hash,
+        io=model.io,
+        normalization=model.normalization,
+        modalities=tuple(model.mola.mixture.members) if model.mola.mixture is not None else (),
+        passes_on=passes_on(exported),
+        language=LanguageRecord(encoder=language.encoder, digest=model.language.digest, length=language.length),
+        stages=records,
+        builds=tuple(builds),
+        git=model.git,
+        training=model.training | {"exported_with": {"onnxruntime": onnxruntime.__version__}},
+    )
+
+
+def _declared(name: str, dtype: str, module: StageModule) -> str:
+    """Features leave in half precision where the stage computes in less than full."""
+    return "float16" if name == "features" and module.options.precision != "fp32" else dtype

@@ -1,0 +1,49 @@
+"""A checkpoint with all that a bundle says of it."""
+
+from pathlib import Path
+from typing import Any
+
+from mola_core.cli.report import git_state
+from mola_core.contracts.normalization import Normalization
+from mola_core.export.errors import ExportError
+from mola_core.export.exporting import Exportable
+from mola_core.nets.language import build_encoder
+from mola_core.training.checkpoint import Checkpoint, load_policy_modules
+
+
+def exportable_of(path: Path) -> Exportable:
+    """The model in the checkpoint ``path``.
+
+    Raises:
+        CheckpointError: not the checkpoint of a trained policy.
+        ExportError: it does not say how its numbers are scaled.
+    """
+    mola, checkpoint = load_policy_modules(path)
+    return Exportable(
+        mola=mola,
+        io=checkpoint.recipe.io,
+        normalization=normalization_of(checkpoint),
+        language=build_encoder(mola.config.language),
+        git=git_state(),
+        training=_record_of(checkpoint),
+    )
+
+
+def normalization_of(checkpoint: Checkpoint) -> Normalization:
+    """How the policy's numbers are scaled; a checkpoint of an earlier stage does not say."""
+    if checkpoint.normalization is None:
+        raise ExportError(
+            f"{checkpoint.path} is of stage {checkpoint.stage!r} and does not act; give one of stage 'policy'"
+        )
+    return checkpoint.normalization
+
+
+def _record_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "recipe": checkpoint.recipe.name,
+        "stage": checkpoint.stage,
+        "step": checkpoint.step,
+        "metrics": dict(checkpoint.metrics),
+        "weights_sha256": checkpoint.digest,
+        "git": dict(checkpoint.git),
+    }

@@ -1,0 +1,184 @@
+"""From a bundle on disk to its halves, running: verified, a build chosen for this machine, loaded, warmed, self-tested."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mola_core.contracts.bundle import (
+    BuildRecord,
+    BundleError,
+    Manifest,
+    choose_build,
+    read_manifest,
+    verify_files,
+)
+from mola_core.runtime.engine_policy import EngineActor, EngineImagination, Identity
+from mola_core.runtime.engines.loading import EngineSource, load_engine
+from mola_core.runtime.engines.protocol import Engine
+from mola_core.runtime.golden import parity_of, read_golden, require_parity
+from mola_core.runtime.language import RememberingEncoder, SentenceEncoder
+from mola_core.runtime.machine import this_machine
+from mola_core.runtime.policy import ComposedPolicy
+from mola_core.runtime.stages import Stage
+
+IMAGINATION_STAGES: tuple[Stage, ...] = ("encoder", "video", "preview")
+ACTOR_STAGES: tuple[Stage, ...] = ("actor",)
+
+
+@dataclass(frozen=True)
+class OpenOptions:
+    """How a bundle is opened."""
+
+    runtime: str | None = None
+    """None: the first build that runs here."""
+    threads: int = 0
+    """Of each CPU engine; 0 leaves the choice to the runtime."""
+    verify: bool = True
+    """Hash every file first; a caller that has done so just now may skip it."""
+    self_test: bool = True
+    """Run every engine on its golden inputs before it serves."""
+    preview: bool = True
+    """Load the engine for people's pictures too."""
+
+
+@dataclass(frozen=True)
+class OpenedBundle:
+    """A bundle that has been found good for this machine."""
+
+    path: Path
+    manifest: Manifest
+    build: BuildRecord
+    options: OpenOptions
+
+    @property
+    def identity(self) -> Identity:
+        """Of its halves."""
+        return Identity(bundle_id=self.manifest.bundle_id, io_spec=self.manifest.io)
+
+
+def open_bundle(path: Path, options: OpenOptions | None = None) -> OpenedBundle:
+    """Read, verify and choose; no engine is loaded yet.
+
+    Raises:
+        BundleError: damaged, or nothing in it runs here.
+    """
+    options = options or OpenOptions()
+    manifest = read_manifest(path)
+    if options.verify:
+        verify_files(path, manifest)
+    build = choose_build(manifest, this_machine(), runtime=options.runtime)
+    return OpenedBundle(path=path, manifest=manifest, build=build, options=options)
+
+
+def open_imagination(bundle: OpenedBundle) -> EngineImagination:
+    """The first half, warm and self-tested.
+
+    Raises:
+        BundleError: an engine does not give what it gave when the bundle was made.
+        EngineError: an engine does not load.
+    """
+    engines = _load(bundle, [stage for stage in IMAGINATION_STAGES if bundle.options.preview or stage != "preview"])
+    return EngineImagination(
+        bundle.identity,
+        encoder=engines.get("encoder"),
+        video=engines.get("video"),
+        preview=engines.get("preview"),
+        language=_language(bundle.manifest),
+        passes_on=frozenset(bundle.manifest.passes_on),
+    )
+
+
+def open_actor(bundle: OpenedBundle) -> EngineActor:
+    """The second half, warm and self-tested. Raises as :func:`open_imagination`."""
+    return EngineActor(
+        bundle.identity,
+        engine=_load(bundle, ACTOR_STAGES)["actor"],
+        normalization=bundle.manifest.normalization,
+        language=_language(bundle.manifest),
+        modalities=bundle.manifest.modalities,
+    )
+
+
+def open_bundle_policy(path: Path, options: OpenOptions | None = None) -> "BundlePolicy":
+    """Both halves in one process. Raises as :func:`open_bundle` and :func:`open_imagination`."""
+    bundle = open_bundle(path, options)
+    return BundlePolicy(bundle, imagination=open_imagination(bundle), actor=open_actor(bundle))
+
+
+class BundlePolicy(ComposedPolicy):
+    """A whole bundle; close it, or use ``with``."""
+
+    def __init__(self, bundle: OpenedBundle, *, imagination: EngineImagination, actor: EngineActor) -> None:
+        super().__init__(io_spec=bundle.manifest.io, imagination=imagination, actor=actor)
+        self.bundle = bundle
+        self._halves = (imagination, actor)
+
+    def close(self) -> None:
+        """Free the engines; safe to call twice."""
+        for half in self._halves:
+            half.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load_stage(bundle: OpenedBundle, stage: Stage) -> Engine:
+    """One engine of the chosen build, warm; self-tested where the options say so."""
+    build, options = bundle.build, bundle.options
+    device = "cpu" if build.arch == "cpu" else "cuda"
+    source = EngineSource(name=stage, path=bundle.path / build.files[stage], device=device, threads=options.threads)
+    engine = load_engine(build.runtime, source)
+    engine.warm()
+    if options.self_test:
+        record = parity_of(engine, read_golden(bundle.path / golden_path(stage)))
+        what = f"{stage} of bundle {bundle.manifest.bundle_id} ({build.label})"
+        require_parity(record, precision=build.precision, what=what)
+    return engine
+
+
+def golden_path(stage: Stage) -> str:
+    """Of a stage's golden tensors, in the bundle."""
+    return f"golden/{stage}.safetensors"
+
+
+def _load(bundle: OpenedBundle, wanted: Iterable[Stage]) -> dict[Stage, Engine]:
+    """Those of ``wanted`` that the model has; when one fails, those before it are freed."""
+    engines: dict[Stage, Engine] = {}
+    try:
+        for stage in wanted:
+            if stage in bundle.build.files:
+                engines[stage] = load_stage(bundle, stage)
+    except BaseException:
+        for engine in engines.values():
+            engine.close()
+        raise
+    return engines
+
+
+def _language(manifest: Manifest) -> SentenceEncoder:
+    """The encoder that the model was trained with.
+
+    Raises:
+        BundleError: this machine has another one, under which the same words would mean other numbers.
+    """
+    record = manifest.language
+    if record.encoder != "minilm":
+        raise BundleError(
+            f"bundle {manifest.bundle_id} needs the sentence encoder {record.encoder!r}; only minilm runs without torch"
+        )
+    from mola_core.runtime.minilm import MiniLm  # noqa: PLC0415  # loads onnxruntime
+
+    encoder = MiniLm(length=record.length)
+    if encoder.digest != record.digest:
+        raise BundleError(
+            f"bundle {manifest.bundle_id} was trained with sentence encoder {record.digest}, installed is {encoder.digest}; "
+            "install the version that the lock names"
+        )
+    return RememberingEncoder(encoder)
