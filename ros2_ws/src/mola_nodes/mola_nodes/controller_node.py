@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from mola_interfaces.msg import ActionChunk, NodeHeartbeat
 from mola_interfaces.srv import Resume, Stop
+from std_msgs.msg import Bool
 
 from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.errors import ChunkRejectedError
@@ -63,6 +64,7 @@ class ControllerNode(MolaNode[SiteParams]):
         )
         stack.enter_context(publisher)
         self.open_subscription(graph.HEARTBEAT, self._on_heartbeat, stack)
+        self.open_subscription(graph.HAND_GUIDANCE, self._on_hand, stack)
         self.open_stamped_subscription(graph.ACTION_CHUNK, self._on_chunk, stack)
         for role in self._site.cameras:
             hops = CameraLatency(role, window=self._window)
@@ -77,6 +79,10 @@ class ControllerNode(MolaNode[SiteParams]):
         check_version(message)
         self._manager_beat_ns = self.system_clock.monotonic_ns()
         self._supervisor.note_manager_beat()
+
+    def _on_hand(self, message: Bool) -> None:
+        if message.data:
+            self._supervisor.guide_by_hand()
 
     def _on_chunk(self, message: ActionChunk, sent_ns: int) -> None:
         received_ns = self.system_clock.now_ns()

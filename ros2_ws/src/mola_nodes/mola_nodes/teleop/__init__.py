@@ -1,0 +1,1 @@
+"""Teleoperation on the graph."""
