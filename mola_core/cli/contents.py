@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "run": ("demo", "launch", "twin"),
+    "run": ("demo", "launch", "twin", "run", "engine"),
     "record and look": ("teleop", "record", "episode", "dataset", "view"),
+    "learn": ("data", "train", "model", "eval", "export", "bundle"),
     "measure": ("bench", "faults"),
     "look after": ("doctor",),
 }

@@ -129,6 +129,20 @@ class OperatorClient:
             raise MolaError(f"the policy refuses the instruction {instruction!r}; its log says why")
         return PolicyRun(handle=handle, operator=self, time_limit_s=time_limit_s)
 
+    def call(self, service: graph.Service, request: Any, *, timeout_s: float = 10.0) -> Any:
+        """Ask a service of the graph; its response.
+
+        Raises:
+            MolaError: nobody serves it, or no answer comes in time.
+        """
+        deadline_ns = self._clock.monotonic_ns() + round(timeout_s * NS_PER_S)
+        client = self._client(service)
+        try:
+            self._wait(client.service_is_ready, f"the service {service.name}", deadline_ns)
+            return self._call(client, request, timeout_s=timeout_s)
+        finally:
+            self.node.destroy_client(client)
+
     def wait_for(self, condition: Callable[[], bool], what: str, *, timeout_s: float) -> None:
         """Poll ``condition``; MolaError naming ``what`` if it does not come true within ``timeout_s``."""
         self._wait(condition, what, self._clock.monotonic_ns() + round(timeout_s * NS_PER_S))
