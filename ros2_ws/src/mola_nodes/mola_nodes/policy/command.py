@@ -44,9 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         }
         print_json(measurement_report("run", figures))
     else:
-        print(
-            f"{'done' if result.success else 'ended'}: {result.reason} after {duration_s:.1f} s, {result.chunks_sent} chunks"
-        )  # noqa: T201
+        how = "done" if result.success else "ended"
+        _say(f"{how}: {result.reason} after {duration_s:.1f} s, {result.chunks_sent} chunks")
     return 0 if result.success else 1
 
 
