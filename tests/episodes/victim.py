@@ -20,6 +20,10 @@ from mola_core.data.episodes.recording import RecordingLimits
 LIMITS = RecordingLimits(chunk_bytes=20_000, chunk_ns=5_000_000, ballast_bytes=1 << 20, sync_s=0.02)
 
 
+FINISHED = 1 << 62
+"""Noted when the episode has got its final name."""
+
+
 def live(bench: Bench, shared: mmap.mmap) -> None:
     """Record, finish, wait to be killed."""
 
@@ -31,12 +35,13 @@ def live(bench: Bench, shared: mmap.mmap) -> None:
 
     recording = bench.recording(limits=LIMITS, names=("/a",), open_file=NotedFile)
     recording.start()
-    for value in range(9000):
+    for value in range(6000):
         data = number_message(value, padding=0)[:-4] + (8).to_bytes(4, "little") + b"NUMBERED"
         recording.offer(0, data, received_ns=START_NS + value * PERIOD_NS, sent_ns=0, sequence=value)
         if value % 64 == 0:
             time.sleep(0.001)
     recording.finish(outcome=Outcome.SUCCESS, ended_by="the operator")
+    shared[:] = FINISHED.to_bytes(8, "little")
     signal.pause()
 
 

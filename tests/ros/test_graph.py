@@ -18,11 +18,12 @@ StartNode = Callable[..., "Popen[str]"]
 
 
 @pytest.fixture
-def running(twin: None, site: Path, start_node: StartNode, probe: Probe) -> None:
+def running(twin: None, site: Path, start_node: StartNode, probe: Probe, tmp_path: Path) -> None:
     """All nodes, active."""
     for role in ROLES:
         start_node("camera_node", name=graph.camera_node_name(role), site=site, camera=role)
     start_node("controller_node", name=graph.CONTROLLER, site=site)
+    start_node("episode_recorder_node", name=graph.EPISODE_RECORDER, site=site, store=tmp_path / "store")
     managed = [node.name for node in NODES if node.name != graph.LIFECYCLE_MANAGER]
     start_node("lifecycle_manager_node", name=graph.LIFECYCLE_MANAGER, managed_nodes=f"[{', '.join(managed)}]")
     wait_all_active(probe)
