@@ -45,14 +45,19 @@ class WindowedSource:
         split: Split = "all",
         validation_share: float = 0.05,
         label_teacher: str | None = None,
+        offset_period_ns: int | None = None,
         quiet: bool = False,
     ) -> None:
         """Open ``source`` through ``window``; decoded frames are cached under ``cache_folder``, or not at all where it is None.
+
+        ``offset_period_ns`` says what distance of rows the window's offsets are meant in; pictures alone are taken as close to that
+        as the source's own rows allow.
 
         Raises:
             DataError: no camera of the window, no numbers where a horizon wants them, labels wanted and not there, or nothing left.
         """
         self._source, self._window = source, window
+        self._offsets = _offsets(source, window, offset_period_ns)
         self._cameras = _present_cameras(source, window)
         if window.horizon and not source.contract.action:
             raise DataError(f"{source.path} has no actions; it serves for pictures alone (stage 1), not for a policy")
@@ -102,7 +107,7 @@ class WindowedSource:
                 rows = np.arange(max(header.length - self._source.action_lead, 0))
                 rows = rows[self._imitable(int(episode), rows + self._source.action_lead)]
             else:
-                nearest = self._window.offsets[1] if len(self._window.offsets) > 1 else 0
+                nearest = int(self._offsets[1]) if len(self._offsets) > 1 else 0
                 rows = np.arange(max(header.length - nearest, 0))
             parts.append(np.stack([np.full_like(rows, episode), rows], axis=1))
         return np.concatenate(parts)
@@ -179,10 +184,9 @@ class WindowedSource:
         return known
 
     def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
-        window = self._window
         chosen = self._index[np.asarray(indices, dtype=np.int64)]
         episodes, rows = chosen[:, 0], chosen[:, 1]
-        wanted = rows[:, None] + np.array(window.offsets)
+        wanted = rows[:, None] + self._offsets
         there = np.minimum(wanted, self._lengths[episodes][:, None] - 1)
         present = wanted == there
         motions = [self.motion(int(index)) for index in indices]
@@ -225,6 +229,16 @@ class WindowedSource:
             for one, there in zip(rows, present, strict=True)
         ]
         return {name: np.stack([labels[name] for labels in each]) for name in each[0]}
+
+
+def _offsets(source: EpisodeSource, window: WindowSpec, period_ns: int | None) -> Int[np.ndarray, "1+T"]:
+    """The window's offsets in rows of the source, each at least one after the one before."""
+    offsets = np.array(window.offsets, dtype=np.int64)
+    if window.horizon or period_ns is None:
+        return offsets
+    scaled = np.rint(offsets * (period_ns / source.contract.period_ns)).astype(np.int64)
+    steps = np.arange(len(offsets))
+    return np.maximum.accumulate(scaled - steps) + steps
 
 
 def _present_cameras(source: EpisodeSource, window: WindowSpec) -> tuple[str, ...]:
