@@ -1,6 +1,7 @@
 """An episode of a dataset on the stage: its rows, and the actions that follow each as a plan."""
 
 import numpy as np
+import rerun
 
 from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.geometry import Pose, inverse_transform, pose_from_transform, transform_from_pose
@@ -17,6 +18,13 @@ def tcp_offset_of(rows: EpisodeRows) -> Pose:
     state = rows.state[0].astype(np.float64)
     base_from_flange = forward_kinematics(state[:_JOINTS])
     return pose_from_transform(inverse_transform(base_from_flange) @ transform_from_pose(state[_JOINTS:12]))
+
+
+def stage_of_dataset(dataset: LeRobotReader, episode: int, recording: rerun.RecordingStream) -> Stage:
+    """A stage for one of its episodes."""
+    return Stage(
+        recording, tcp_offset=tcp_offset_of(dataset.rows(episode)), gripper=True, cameras=dataset.contract.cameras
+    )
 
 
 def show_dataset_episode(dataset: LeRobotReader, episode: int, stage: Stage) -> None:

@@ -4,17 +4,47 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import rerun
+from pydantic import BaseModel, ValidationError
 
 from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.geometry import transform_from_pose
 from mola_core.contracts.types import ActionChunk, ActionSpace, Frame
 from mola_core.data.episodes import decoding
 from mola_core.data.episodes.frames import FramePairing
+from mola_core.data.episodes.meta import EpisodeError
 from mola_core.data.episodes.reader import EpisodeReader, RecordedMessage
 from mola_core.viewing.stage import Stage
 
 _ARM_EVERY_NS = 30 * NS_PER_MS
 """States come at twice the rate of pictures; more than that nobody sees."""
+
+
+def stage_of_episode(episode: EpisodeReader, recording: rerun.RecordingStream) -> Stage:
+    """A stage with the tool of the site where it was recorded.
+
+    Raises:
+        EpisodeError: the site in it says nothing of the tool.
+    """
+    site = episode.meta.site
+    try:
+        arm, gripper = _Tool.model_validate(site["arm"]), _Gripper.model_validate(site["gripper"])
+    except (KeyError, ValidationError) as error:
+        raise EpisodeError(f"{episode.path}: the site in episode.json has no tool: {error}") from error
+    return Stage(
+        recording,
+        tcp_offset=np.array(arm.tcp_offset),
+        gripper=gripper.kind != "none",
+        cameras=episode.meta.cameras,
+    )
+
+
+class _Tool(BaseModel):
+    tcp_offset: tuple[float, float, float, float, float, float]
+
+
+class _Gripper(BaseModel):
+    kind: str
 
 
 def show_episode(episode: EpisodeReader, stage: Stage, *, depth: bool) -> None:

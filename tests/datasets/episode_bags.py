@@ -57,7 +57,7 @@ def meta(episode_id, *, contract=CONTRACT, outcome=Outcome.SUCCESS, instruction=
         contract=contract,
         contract_hash=contract.hash,
         site_name="test",
-        site={},
+        site={"arm": {"tcp_offset": [0, 0, 0.163, 0, 0, 0]}, "gripper": {"kind": "robotiq_2f"}},
         streams=EpisodeStreams(
             robot_state=STATE,
             commanded=COMMANDED,
@@ -107,6 +107,27 @@ def commanded_message(stamp_ns, at_ms, source):
         "source": source,
         "chunk_sequence": 1,
         "bundle_id": "",
+    }
+
+
+def chunk_message(stamp_ns, at_ms):
+    rows = 10
+    joints = np.array([at_ms / 1000, -1.0, 1.0, -1.5, -1.5, 0.0]) + np.linspace(0, 0.1, rows)[:, None]
+    return {
+        "version": 1,
+        "stamp": time(stamp_ns - 40 * NS_PER_MS),
+        "alive_stamp": time(stamp_ns - 40 * NS_PER_MS),
+        "start": time(stamp_ns),
+        "period": time(50 * NS_PER_MS),
+        "sequence": at_ms,
+        "source": "teleop/spacemouse",
+        "bundle_id": "",
+        "space": 0,
+        "horizon": rows,
+        "targets": joints.ravel().tolist(),
+        "gripper_openings": [1.0] * rows,
+        "execute_steps": rows,
+        "final": False,
     }
 
 
@@ -176,6 +197,8 @@ def write_episode(
         add(STATE, "mola_interfaces/msg/RobotState", "state", at_ms, lambda s, a=at_ms: state_message(s, a), 1)
         make = lambda s, a=at_ms, who=source: commanded_message(s, a, who)  # noqa: E731  # as those beside it
         add(COMMANDED, "mola_interfaces/msg/CommandedState", "commanded", at_ms, make, 1)
+        if source and at_ms % 160 == 0:
+            add(CHUNK, "mola_interfaces/msg/ActionChunk", "chunk", at_ms, lambda s, a=at_ms: chunk_message(s, a), 2)
         if takeover_ms is not None:
             taken = takeover_ms[0] <= at_ms < takeover_ms[1]
             make = lambda s, taken=taken: teleop_message(s, takeover=taken)  # noqa: E731
@@ -201,7 +224,7 @@ def _write_bag(path, messages):
             "sensor_msgs/msg/Image": writer.register_msgdef("sensor_msgs/msg/Image", _IMAGE),
             "std_msgs/msg/String": writer.register_msgdef("std_msgs/msg/String", "string data\n"),
         }
-        for name in ("RobotState", "CommandedState", "TeleopStatus"):
+        for name in ("RobotState", "CommandedState", "TeleopStatus", "ActionChunk"):
             text = (MESSAGES / f"{name}.msg").read_text() + _TIMES
             schemas[f"mola_interfaces/msg/{name}"] = writer.register_msgdef(f"mola_interfaces/msg/{name}", text)
         for sequence, (stamp_ns, topic, kind, message) in enumerate(messages):

@@ -43,6 +43,7 @@ setup(
             "faults = mola_nodes.faults.command:register",
             "run = mola_nodes.policy.command:register",
             "teleop = mola_nodes.teleop.command:register",
+            "view = mola_nodes.viewing.command:register",
         ],
         "mola.doctor": [],
     },
