@@ -339,24 +339,38 @@ def lifecycle_manager_node() -> NodeGraph:
 
 def nodes(*, roles: Iterable[str]) -> tuple[NodeGraph, ...]:
     """The whole graph of a site whose cameras have these roles, in the order of bring-up, the manager last."""
-    *others, manager = _recorded_nodes(tuple(roles))
-    return (*others, episode_recorder_node(recorded_topics(roles=roles)), manager)
-
-
-def recorded_topics(*, roles: Iterable[str]) -> tuple[Topic, ...]:
-    """What an episode holds: everything that is published by anybody but the recorder."""
-    return tuple({topic.name: topic for node in _recorded_nodes(tuple(roles)) for topic in node.publishes}.values())
-
-
-def is_published_once(topic: Topic, *, roles: Iterable[str]) -> bool:
-    """Whether only one node publishes ``topic``: a gap in its running numbers is then a loss."""
-    return sum(topic.name in {item.name for item in node.publishes} for node in _recorded_nodes(tuple(roles))) == 1
-
-
-def _recorded_nodes(roles: tuple[str, ...]) -> tuple[NodeGraph, ...]:
+    roles = tuple(roles)
     return (
         *(camera_node(role) for role in roles),
         controller_node(roles),
         scripted_policy_node(roles),
+        episode_recorder_node(recorded_topics(roles=roles)),
+        lifecycle_manager_node(),
+    )
+
+
+def recorded_topics(*, roles: Iterable[str]) -> tuple[Topic, ...]:
+    """What an episode holds: all that anybody publishes, but for foresights (large, and made of recorded frames anew)."""
+    topics = {topic.name: topic for node in _recorded_nodes(roles) for topic in node.publishes if topic != FORESIGHT}
+    return tuple(topics.values())
+
+
+def is_published_once(topic: Topic, *, roles: Iterable[str]) -> bool:
+    """Whether only one node publishes ``topic``: a gap in its running numbers is then a loss."""
+    ends = {(node.name, item.name) for node in _recorded_nodes(roles) for item in node.publishes}
+    return sum(name == topic.name for _, name in ends) == 1
+
+
+def _recorded_nodes(roles: Iterable[str]) -> tuple[NodeGraph, ...]:
+    """Everybody who may be there and says something that is not a view of something else."""
+    roles = tuple(roles)
+    return (
+        *(camera_node(role) for role in roles),
+        controller_node(roles),
+        teleop_node(),
+        scripted_policy_node(roles),
+        imagination_node(roles),
+        policy_node(roles),
+        bundle_manager_node(),
         lifecycle_manager_node(),
     )
