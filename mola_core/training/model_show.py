@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def register(subparsers: Any) -> None:
     """Add ``show``."""
     parser = subparsers.add_parser("show", help="modules, shapes, parameters and TFLOP of a recipe's model")
-    parser.add_argument("--recipe", default="twin", help="full, twin, twin-tiny, or a variant such as twin.vpp-like (twin)")
+    parser.add_argument(
+        "--recipe", default="twin", help="full, twin, twin-tiny, or a variant such as twin.vpp-like (twin)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.set_defaults(run=_run)
 

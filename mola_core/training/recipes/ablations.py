@@ -77,6 +77,12 @@ def edm_head(recipe: Recipe) -> Recipe:
     return changed(recipe, model={"head": EdmHeadConfig(dit=recipe.model.head.dit)})
 
 
+def release(recipe: Recipe) -> Recipe:
+    """The action model as it was published: EDM head that masks everything causally, no words, no state."""
+    dit = recipe.model.head.dit.model_copy(update={"causal": True, "causal_context": True, "words": False})
+    return changed(recipe, model={"head": EdmHeadConfig(dit=dit), "state_size": 0})
+
+
 def same_frame(recipe: Recipe) -> Recipe:
     """At test time the present stands for the future (table 14)."""
     return changed(recipe, acting={"control": "same"})
@@ -95,6 +101,7 @@ def unet(recipe: Recipe) -> Recipe:
         width=view.width,
         num_frames=frames,
         num_cameras=len(recipe.io.views),
+        token_width=recipe.model.language.token_width,
         autoencoder=AutoencoderConfig(widths=(32, 64, 96)),
         widths=(64, 96),
         attention_levels=(1,),
@@ -162,6 +169,7 @@ VARIANTS: dict[str, Variant] = {
     **_steps(),
     "ar-head": Variant("autoregressive action tokens (table 11)", ar_head),
     "edm-head": Variant("the head as an EDM denoiser, as the release trains it", edm_head),
+    "release": Variant("the action model as it was published, for its weights (mola model import)", release),
     "same-frame": Variant("when acting, the present stands for the future (table 14)", same_frame),
     "noisy-frame": Variant("when acting, the present with noise stands for the future (table 14)", noisy_frame),
     "unet": Variant("a generative UNet over a learned autoencoder as imagination", unet),

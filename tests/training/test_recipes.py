@@ -1,0 +1,87 @@
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from mola_core.contracts.errors import ConfigError
+from mola_core.nets.mola import build_mola
+from mola_core.training.naming import all_but, under
+from mola_core.training.recipe import CosineSchedule, OptimizerSpec, PolicyStage
+from mola_core.training.recipes import recipe_named, recipe_names
+from mola_core.training.recipes.changes import changed, with_settings
+
+
+def test_every_name_gives_a_recipe_that_is_called_so() -> None:
+    for name in recipe_names():
+        assert recipe_named(name).name == name
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name.startswith("twin-tiny")])
+def test_every_variant_describes_a_model_that_can_be_built(name: str) -> None:
+    recipe = recipe_named(name)
+    with FakeTensorMode():
+        model = build_mola(recipe.model)
+    assert (model.mixture is None) == (recipe.model.mixture is None)
+
+
+def test_the_full_recipe_trains_as_the_paper_and_the_release_say() -> None:
+    recipe = recipe_named("full")
+    assert (recipe.video.steps, recipe.video.batch_size) == (500_000, 6 * 8)
+    assert (recipe.video.optimizer.learning_rate, recipe.video.optimizer.weight_decay) == (5e-6, 0.0)
+    assert (recipe.video.log_sigma_mean, recipe.video.log_sigma_std, recipe.video.text_dropout) == (0.7, 1.6, 0.05)
+    assert (recipe.idm.epochs, recipe.idm.batch_size, recipe.idm.schedule.warmup_steps) == (20, 256, 1000)
+    assert (recipe.policy.batch_size, recipe.policy.commitment_weight) == (32, 0.1)
+    assert recipe.policy.optimizer.betas == (0.9, 0.9)
+
+
+def test_settings_lead_inside_and_are_checked() -> None:
+    recipe = with_settings(recipe_named("twin-tiny"), ["video.steps=7", "model.head.steps=3", "policy.precision=fp32"])
+    assert (recipe.video.steps, recipe.model.head.steps, recipe.policy.precision) == (7, 3, "fp32")
+    assert recipe.video.batch_size == recipe_named("twin-tiny").video.batch_size
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("video.stepz=7", "has no setting 'video.stepz'; did you mean 'video.steps'"),
+        ("video.steps=-1", "video.steps: Input should be greater than or equal to 1"),
+        ("video.steps", "a setting is written key=value"),
+        ("video.cache_latents=true", "set cache_latents=false"),
+        ("io.horizon=9", "model.horizon is 16, io asks for 9"),
+        ("policy.epochs=3", "give steps or epochs, and not both"),
+        ("policy.accumulate=3", "batch_size 64 is not a multiple of accumulate 3"),
+        ("model.backbone.num_frames=4", "imagines 4 frames, io has 3"),
+        ("model.backbone.width=96", "view third_person is 80 x 48, the backbone sees 96 x 48"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(setting: str, message: str) -> None:
+    recipe = recipe_named("twin-tiny")
+    with pytest.raises(ConfigError, match=message):
+        with_settings(recipe, [setting])
+
+
+def test_an_unknown_recipe_suggests_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="there is no recipe 'twin-tinny'; did you mean 'twin-tiny'"):
+        recipe_named("twin-tinny")
+    with pytest.raises(ConfigError, match=r"did you mean 'twin\.vpp-like'"):
+        recipe_named("twin.vpplike")
+
+
+def test_a_part_can_be_replaced_or_taken_out() -> None:
+    spec = PolicyStage(
+        steps=1, batch_size=2, optimizer=OptimizerSpec(learning_rate=1e-3), schedule=CosineSchedule(warmup_steps=3)
+    )
+    recipe = changed(recipe_named("twin-tiny"), policy=spec, idm=None)
+    assert (recipe.policy, recipe.idm) == (spec, None)
+
+
+def test_all_but_names_the_fewest_parts() -> None:
+    module = torch.nn.ModuleDict(
+        {
+            "a": torch.nn.Linear(2, 2),
+            "b": torch.nn.ModuleDict({"c": torch.nn.Linear(2, 2), "d": torch.nn.Linear(2, 2)}),
+        }
+    )
+    assert all_but(module, ["b.c"]) == ("a", "b.d")
+    assert all_but(module, ["b"]) == ("a",)
+    assert all_but(module, []) == ("a", "b")
+    assert set(under(module.state_dict(), "b.c")) == {"weight", "bias"}
