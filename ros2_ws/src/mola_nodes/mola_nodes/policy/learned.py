@@ -104,8 +104,13 @@ class LearnedPlanner:
         return None
 
     def plan(self) -> ActionChunk | None:
-        """The answer to the newest foresight, if one is due."""
-        self._follow_shadow()
+        """The answer to the newest foresight, if one is due; where none is, the staged bundle may answer in the shadow."""
+        chunk = self._plan()
+        if chunk is None:
+            self._follow_shadow()
+        return chunk
+
+    def _plan(self) -> ActionChunk | None:
         foresight = self._parts.foresights.take()
         if foresight is None or foresight.instruction != self._instruction:
             return None

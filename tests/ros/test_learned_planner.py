@@ -1,0 +1,291 @@
+"""The learned policy's decisions: which foresights it answers, at what pace, and what it does with a broken half; all faked."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from mola_interfaces.action import RunPolicy
+
+from mola_core.contracts.clock import NS_PER_MS, FakeClock
+from mola_core.contracts.errors import MolaError
+from mola_core.contracts.io_spec import CameraView, DataContract, IoSpec
+from mola_core.contracts.site import SafetySpec
+from mola_core.contracts.types import RobotMode, RobotState, SafetyMode
+from mola_core.runtime import stages
+from mola_core.runtime.foresight import Foresight
+from mola_core.runtime.planning import ExecutionMode
+from mola_core.runtime.policy import PolicyAnswer
+from mola_core.runtime.slot import EngineSlot, Wanted
+from mola_nodes.policy.foresights import NewestForesights
+from mola_nodes.policy.learned import LearnedPlanner, PlannerParts
+from mola_nodes.policy.shadow import ShadowTally
+from mola_nodes.policy.states import StateHistory, StateMissingError
+from mola_nodes.policy.tally import RunTally
+
+PERIOD_NS = 100 * NS_PER_MS
+IO = IoSpec(
+    contract=DataContract(cameras=("wrist",), period_ns=PERIOD_NS),
+    views=(CameraView(camera="wrist", width=64, height=64),),
+    horizon=8,
+    execute_steps=4,
+    foresight_offsets=(2,),
+)
+
+
+@dataclass
+class FakeActor:
+    """Goes 1 cm a row along x; can be made to fail, to give what is not finite, or to take long."""
+
+    bundle_id: str
+    clock: FakeClock
+    fails: bool = False
+    value: float = 0.01
+    takes_ms: float = 5.0
+    modalities: tuple[str, ...] = ()
+    settled: list[np.ndarray | None] = field(default_factory=list)
+
+    def act(
+        self,
+        foresight: Foresight,
+        *,
+        state: np.ndarray,
+        noise_seed: int | None = None,
+        settled: np.ndarray | None = None,
+    ) -> PolicyAnswer:
+        self.settled.append(settled)
+        self.clock.advance(round(self.takes_ms * NS_PER_MS))
+        if self.fails:
+            raise MolaError("out of memory")
+        targets = np.zeros((8, 6))
+        targets[:, 0] = self.value * np.arange(8)
+        return PolicyAnswer(stamp_ns=foresight.stamp_ns, targets=targets, openings=np.ones(8), foresight=foresight)
+
+    def enable(self, modalities: frozenset[str]) -> None: ...
+
+
+@dataclass
+class FakeHalf:
+    actor: FakeActor
+    io: IoSpec = IO
+    continues_plans: bool = True
+
+    @property
+    def bundle_id(self) -> str:
+        return self.actor.bundle_id
+
+    def close(self) -> None: ...
+
+
+class Bench:
+    """A planner, its slot with the bundles ``old/1`` and ``new/1``, and what it published."""
+
+    def __init__(self, slot: EngineSlot[FakeHalf], halves: dict[str, FakeHalf], clock: FakeClock) -> None:
+        self.slot, self.halves, self.clock = slot, halves, clock
+        self.foresights = NewestForesights()
+        self.states = StateHistory(tolerance_ns=50 * NS_PER_MS)
+        self.shadow = ShadowTally()
+        self.answers: list[str] = []
+        self.divergences: list[float] = []
+        self.task_done = False
+
+    def planner(self, mode: ExecutionMode = ExecutionMode.RECEDING, **safety: float) -> LearnedPlanner:
+        parts = PlannerParts(
+            slot=self.slot,  # type: ignore[arg-type]
+            foresights=self.foresights,
+            states=self.states,
+            runs=RunTally(),
+            shadow=self.shadow,
+            before_answer=lambda _half: None,
+            on_answer=lambda half, _answer: self.answers.append(half.bundle_id),
+            on_divergence=lambda _bundle, divergence, _guard: self.divergences.append(divergence.value),
+            clock=self.clock,
+        )
+        return LearnedPlanner(
+            parts,
+            instruction="press",
+            mode=mode,
+            safety=SafetySpec(**safety),  # type: ignore[arg-type]
+            done=lambda: self.task_done,
+            late_ms=100.0,
+        )
+
+    def see(
+        self, bundle_id: str = "old/1", *, instruction: str = "press", shadow: bool = False, feature: float = 1.0
+    ) -> None:
+        """A frame is taken now, and a foresight of it arrives at once."""
+        now_ns = self.clock.now_ns()
+        self.states.note(
+            RobotState(
+                stamp_ns=now_ns,
+                joint_positions=np.zeros(6),
+                joint_velocities=np.zeros(6),
+                base_from_tcp=np.zeros(6),
+                gripper_opening=1.0,
+                robot_mode=RobotMode.RUNNING,
+                safety_mode=SafetyMode.NORMAL,
+                speed_scaling=1.0,
+            )
+        )
+        foresight = Foresight(
+            stamp_ns=now_ns,
+            bundle_id=bundle_id,
+            instruction=instruction,
+            cameras=("wrist",),
+            offsets_ns=(0, 2 * PERIOD_NS),
+            tensors={stages.FEATURES: np.full((1, 2, 3, 4, 4), feature, np.float16)},
+            noise_seed=0,
+        )
+        self.foresights.note(foresight, shadow=shadow)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    clock = FakeClock()
+    halves = {name: FakeHalf(FakeActor(name, clock)) for name in ("old/1", "new/1")}
+    with EngineSlot(halves.__getitem__) as slot:
+        slot.want(Wanted(1, active="old/1", staged="new/1"))
+        while len(slot.report().ready) < 2:
+            pass
+        yield Bench(slot, halves, clock)
+
+
+def test_nothing_new_is_planned_without_a_foresight_of_this_instruction(bench: Bench) -> None:
+    planner = bench.planner()
+    assert planner.refusal() == ""
+    assert planner.plan() is None
+    bench.see(instruction="open the drawer")
+    assert planner.plan() is None
+    bench.see()
+    chunk = planner.plan()
+    assert chunk is not None
+    assert (chunk.bundle_id, chunk.execute_steps, len(chunk.targets)) == ("old/1", 4, 8)
+    assert planner.plan() is None, "a foresight is answered once"
+
+
+def test_the_actor_follows_the_bundle_of_the_foresight(bench: Bench) -> None:
+    planner = bench.planner(ExecutionMode.REALTIME)
+    for bundle_id in ("old/1", "new/1", "old/1", "gone/1"):
+        bench.see(bundle_id)
+        planner.plan()
+    assert bench.answers == ["old/1", "new/1", "old/1"]
+
+
+def test_the_receding_pace_skips_foresights_until_the_next_answer_is_due(bench: Bench) -> None:
+    planner = bench.planner()
+    due_ms = []
+    for step in range(30):
+        bench.see()
+        if planner.plan() is not None:
+            due_ms.append(step * 33)
+        bench.clock.advance(33 * NS_PER_MS)
+    assert len(due_ms) == 3
+    assert all(300 <= second - first <= 400 for first, second in itertools.pairwise(due_ms)), due_ms
+
+
+def test_realtime_hands_the_settled_rows_of_the_running_plan_to_the_head(bench: Bench) -> None:
+    actor = bench.halves["old/1"].actor
+    actor.takes_ms = 50.0
+    planner = bench.planner(ExecutionMode.REALTIME)
+    bench.see()
+    bench.clock.advance(80 * NS_PER_MS)  # on its way from the imagination
+    planner.plan()
+    bench.clock.advance(40 * NS_PER_MS)
+    bench.see()
+    planner.plan()
+    first, second = actor.settled
+    assert first is None
+    # 130 ms from a picture to its chunk: one row of 100 ms will have been executed, 170 ms after the first picture's second row
+    assert second is not None
+    assert second.shape == (1, 7)
+    assert second[0, 0] == pytest.approx(0.01 * (170 / 100), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"fails": True}, "out of memory"),
+        ({"value": float("nan")}, "not finite"),
+        ({"takes_ms": 150.0}, "took 150 ms, more than 100 ms"),
+    ],
+)
+def test_a_broken_half_is_taken_out_and_the_running_plan_stands(
+    bench: Bench, change: dict[str, float], reason: str
+) -> None:
+    planner = bench.planner(ExecutionMode.REALTIME)
+    bench.see()
+    assert planner.plan() is not None
+    for name, value in change.items():
+        setattr(bench.halves["old/1"].actor, name, value)
+    bench.see()
+    assert planner.plan() is None
+    assert reason in bench.slot.report().failed["old/1"]
+    assert planner.ending() is None, "the run goes on until its plan runs out or another bundle serves"
+
+
+def test_the_shadow_is_compared_and_its_errors_concern_only_itself(bench: Bench) -> None:
+    planner = bench.planner(ExecutionMode.REALTIME)
+    bench.halves["new/1"].actor.value = 0.02
+    bench.see()
+    bench.see("new/1", shadow=True)
+    assert planner.plan() is not None
+    assert planner.plan() is None, "the shadow answers where nothing else is due"
+    runs, apart_mm = bench.shadow.figures
+    assert runs == 1
+    assert apart_mm == pytest.approx(35.0), "rows 0..7 are 0..70 mm apart"
+    assert bench.answers == ["old/1"]
+    bench.halves["new/1"].actor.fails = True
+    bench.see()
+    bench.see("new/1", shadow=True)
+    planner.plan()
+    planner.plan()
+    assert bench.slot.report().failed == {"new/1": "in the shadow: out of memory"}
+
+
+def test_done_divergence_and_silence_end_the_run(bench: Bench) -> None:
+    bench.task_done = True
+    ending = bench.planner().ending()
+    assert ending is not None
+    assert ending.outcome == RunPolicy.Result.SUCCEEDED
+    bench.task_done = False
+    planner = bench.planner(ExecutionMode.REALTIME, divergence_slow=0.5, divergence_stop=0.9)
+    for feature in (80.0, 40.0, 20.0, 10.0, 5.0):
+        bench.see(feature=feature)
+        planner.plan()
+        bench.clock.advance(195 * NS_PER_MS)
+    ending = planner.ending()
+    assert ending is not None
+    assert ending.outcome == RunPolicy.Result.FAILED
+    assert len(bench.divergences) >= 2
+    silent = bench.planner()
+    bench.clock.advance(11_000 * NS_PER_MS)
+    ending = silent.ending()
+    assert ending is not None
+    assert ending.outcome == RunPolicy.Result.INPUT_LOST
+    assert "is imagination running" in ending.reason
+
+
+def test_a_state_of_another_time_is_not_used() -> None:
+    states = StateHistory(tolerance_ns=50 * NS_PER_MS)
+    with pytest.raises(StateMissingError, match="no robot state"):
+        states.at(0)
+
+
+def test_without_a_bundle_in_service_a_run_is_refused() -> None:
+    with EngineSlot(lambda name: FakeHalf(FakeActor(name, FakeClock()))) as slot:
+        assert "no bundle is in service" in Bench(slot, {}, FakeClock()).planner().refusal()
+
+
+def test_a_swap_gap_is_what_exceeds_the_usual_cadence() -> None:
+    tally = RunTally()
+    now_ns = 0
+    for bundle_id, interval_ms in (("a", 100), ("a", 100), ("a", 100), ("b", 140), ("b", 100)):
+        now_ns += interval_ms * NS_PER_MS
+        tally.note(bundle_id, duration_ms=10.0, now_ns=now_ns)
+    figures = tally.figures()
+    assert figures.swap_gap_ms == pytest.approx(40.0)
+    assert (figures.runs, figures.p50_ms) == (2, 10.0)
+    tally.pause()
+    tally.note("c", duration_ms=10.0, now_ns=now_ns + 10**12)
+    assert tally.figures().swap_gap_ms == pytest.approx(40.0), "a pause is no gap"
