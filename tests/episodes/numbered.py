@@ -70,7 +70,7 @@ def new_meta(*, episode_id: str = "20261126-120000-00aa", **changes: Any) -> Epi
         "contract_hash": CONTRACT.hash,
         "site_name": "bench",
         "site": {"name": "bench"},
-        "streams": EpisodeStreams(robot_state="/a", commanded="/b", action_chunk="/c", cameras={}),
+        "streams": EpisodeStreams(robot_state="/s", commanded="/c", action_chunk="/p", cameras={}),
         "software": SoftwareState(version="0", commit=None, dirty=None),
     }
     return EpisodeMeta(**{**fields, **changes})
@@ -101,13 +101,14 @@ class Bench:
         offer_numbers(recording, range(count), padding=padding)
         return recording.finish(outcome=Outcome.SUCCESS, ended_by="the operator")
 
-    def cut_off(self, count: int, *, padding: int = 20) -> Path:
+    def cut_off(self, count: int, *, padding: int = 20, meta: EpisodeMeta | None = None) -> Path:
         """A folder as a killed recorder leaves it: chunks, then nothing."""
-        episode = self.record(count, padding=padding)
+        meta = meta or new_meta()
+        episode = self.record(count, padding=padding, meta=meta)
         folder = layout.partial_folder(self.store, episode.name)
         episode.rename(folder)
         (folder / layout.METADATA_NAME).unlink()
-        (folder / layout.META_NAME).write_text(new_meta().to_json())
+        (folder / layout.META_NAME).write_text(meta.to_json())
         bag = layout.bag_file(folder)
         data = bag.read_bytes()
         bag.write_bytes(data[: end_of_data(data)])

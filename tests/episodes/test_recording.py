@@ -164,6 +164,14 @@ def test_a_disk_without_room_for_the_beginning_is_refused(bench: Bench, monkeypa
     assert not list(bench.store.iterdir())
 
 
+def test_a_recording_never_takes_the_place_of_another(bench: Bench) -> None:
+    folder = bench.cut_off(20)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(EpisodeError, match="File exists"):
+        bench.recording().start()
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
 def test_an_append_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     file = SmallDisk(tmp_path / "file")
     (tmp_path / layout.BALLAST_NAME).touch()

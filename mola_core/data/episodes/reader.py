@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from mola_core.contracts.types import ActionChunk, CameraIntrinsics, CommandedState, Frame, RobotState
 from mola_core.data.episodes import decoding, layout
-from mola_core.data.episodes.bag import Bag, Stream
+from mola_core.data.episodes.bag import Bag, RawMessage, Stream
 from mola_core.data.episodes.frames import FramePairing
 from mola_core.data.episodes.meta import CameraStreams, EpisodeError, EpisodeMeta, meta_from_json
 
@@ -101,7 +101,7 @@ class EpisodeReader:
         Raises:
             EpisodeError: a chunk of the bag is damaged, or a message is not of its type.
         """
-        for raw in self._bag.messages(topics):
+        for raw in self.raw_messages(*topics):
             yield RecordedMessage(
                 topic=raw.topic,
                 type_name=raw.type_name,
@@ -110,6 +110,14 @@ class EpisodeReader:
                 sequence=raw.sequence,
                 message=raw.decoded(),
             )
+
+    def raw_messages(self, *topics: str) -> Iterator[RawMessage]:
+        """The same, as bytes.
+
+        Raises:
+            EpisodeError: a chunk of the bag is damaged.
+        """
+        return self._bag.messages(topics)
 
     def _camera(self, role: str) -> CameraStreams:
         streams = self.meta.streams.cameras.get(role)

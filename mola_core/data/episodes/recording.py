@@ -84,6 +84,9 @@ class Recording:
         name = layout.bag_name(self.meta.episode_id)
         try:
             self.folder.mkdir(parents=True)
+        except OSError as error:  # what is there already is left alone
+            raise EpisodeError(f"cannot record to {self.folder}: {error.strerror}; choose another store") from error
+        try:
             write_whole(self.folder / layout.META_NAME, self.meta.to_json())
             self._reserve_ballast()
             self._file = self._open_file(self.folder / name)
