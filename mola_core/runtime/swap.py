@@ -64,7 +64,11 @@ class SwapManager:
     @property
     def staged_is_ready(self) -> bool:
         """Both halves have the staged bundle, warm."""
-        return bool(self.wish.staged) and self._ready_everywhere(self.wish.staged)
+        return bool(self.wish.staged) and self.is_loaded(self.wish.staged)
+
+    def is_loaded(self, bundle_id: str) -> bool:
+        """Whether both halves have it, warm and sound: the one that served before, for example."""
+        return all(half in self._reports and bundle_id in self._reports[half].ready for half in HALVES)
 
     @property
     def settled(self) -> bool:
@@ -112,9 +116,6 @@ class SwapManager:
             return
         self._want(active=self.wish.previous, previous=bundle_id if keep else "")
         self.reason = f"{reason}; {self.wish.active} serves again"
-
-    def _ready_everywhere(self, bundle_id: str) -> bool:
-        return all(half in self._reports and bundle_id in self._reports[half].ready for half in HALVES)
 
     def _want(self, *, active: str, staged: str = "", previous: str = "") -> None:
         self.wish = replace(self.wish, revision=self.wish.revision + 1, active=active, staged=staged, previous=previous)

@@ -30,8 +30,10 @@ setup(
             "reset_overlay_node = mola_nodes.reset_overlay_node:main",
         ],
         "mola.commands": [
+            "bench.record = mola_nodes.bench.record:register",
             "bench.servo = mola_nodes.bench.servo:register",
             "bench.splice = mola_nodes.bench.splice:register",
+            "bench.swap = mola_nodes.bench.swap:register",
             "bench.teleop = mola_nodes.bench.teleop:register",
             "bench.transport = mola_nodes.bench.transport:register",
             "dataset.replay = mola_nodes.replay.command:register",
@@ -41,6 +43,7 @@ setup(
             "engine.promote = mola_nodes.bundles.command:register_promote",
             "engine.rollback = mola_nodes.bundles.command:register_rollback",
             "faults = mola_nodes.faults.command:register",
+            "record = mola_nodes.record.command:register",
             "run = mola_nodes.policy.command:register",
             "teleop = mola_nodes.teleop.command:register",
             "view = mola_nodes.viewing.command:register",

@@ -63,18 +63,22 @@ class BundleManager:
             self._tell()
 
     def load(self, bundle_id: str) -> None:
-        """Try it, then load it beside the one in service; returns at once.
+        """Try it, then load it beside the one in service; returns at once. One that is loaded already needs no trial.
 
         Raises:
             BundleError: there is no such bundle, or it is damaged or not for this site.
             SwapError: another one is being tried, or it serves already.
         """
-        self._shelf.open(bundle_id)
+        self._shelf.path_of(bundle_id)
         with self._lock:
             if self._trying:
                 raise SwapError(f"bundle {self._trying} is being tried; wait for it")
             if bundle_id == self._swap.wish.active:
                 raise SwapError(f"bundle {bundle_id} is in service already")
+            if self._swap.is_loaded(bundle_id):
+                self._swap.stage(bundle_id)
+                self._tell()
+                return
             self._trying = bundle_id
             self._swap.reason = ""
         self._thread = threading.Thread(target=self._try, args=(bundle_id,), name="probe", daemon=True)
