@@ -91,10 +91,16 @@ def save_checkpoint(
         _write_text(folder / _STATE_NUMBERS, json.dumps(dict(resumable.numbers), allow_nan=False))
     _write_text(folder / _HEADER, json.dumps(_header(checkpoint, digest=_digest(folder / _WEIGHTS)), indent=2))
     _flush(folder)
+    _put_in_place(folder, target)
+
+
+def _put_in_place(folder: Path, target: Path) -> None:
+    before = target.parent / f"{_UNFINISHED}{uuid.uuid4().hex}"
     if target.exists():
-        shutil.rmtree(target)
+        target.rename(before)
     folder.rename(target)
     _flush(target.parent)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path) -> None:
