@@ -1,7 +1,9 @@
 """The small recipe's own networks: latents without training, frames as channels, tokens that say where."""
 
+import pytest
 import torch
 
+from mola_core.nets.attention import Attention
 from mola_core.nets.config import CosineConfig, KeypointsConfig, StackedVideoConfig
 from mola_core.nets.cosine import BlockCosine
 from mola_core.nets.keypoints import Keypoints
@@ -105,3 +107,15 @@ def test_keypoints_learn_where_the_named_thing_is_to_a_fraction_of_a_cell() -> N
         error.backward()
         optimizer.step()
     assert error < 0.08  # a cell is 0.22 wide and 0.4 high
+
+
+@pytest.mark.parametrize(("causal", "masked"), [(False, False), (False, True), (True, False)])
+def test_attention_is_the_same_whether_a_gradient_is_wanted_or_not(*, causal: bool, masked: bool) -> None:
+    torch.manual_seed(0)
+    attention = Attention(32, heads=4)
+    x = torch.randn(2, 5, 32)
+    mask = torch.tensor([[True, True, True, True, False], [True, True, False, False, False]])
+    told = {"mask": mask if masked else None, "causal": causal}
+    with torch.no_grad():
+        fused = attention(x, **told)
+    assert torch.allclose(attention(x, **told), fused, atol=1e-6)
