@@ -76,6 +76,11 @@ class BundleClient:
         )
         return float(status.last_swap_gap_ms)
 
+    def wait_gap(self, *, timeout_s: float) -> float:
+        """What the last swap added to the cadence of the answers, ms; MolaError if no swap is reported in time."""
+        status = self._wait(lambda status: bool(status.last_swap_gap_ms >= 0), "the gap of a swap", timeout_s=timeout_s)
+        return float(status.last_swap_gap_ms)
+
     def rollback(self, reason: str) -> str:
         """Bring back the bundle that served before; its id.
 

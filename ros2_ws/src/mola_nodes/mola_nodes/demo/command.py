@@ -21,6 +21,19 @@ def register(subparsers: Any) -> None:
         ),
     )
     parser.add_argument("--task", action="append", default=[], metavar="NAME", help="only this task; may be repeated")
+    parser.add_argument(
+        "--policy", choices=("scripted", "mola"), default="scripted", help="what acts (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--bundle",
+        action="append",
+        default=[],
+        metavar="NAME/VERSION",
+        help="of the learned policy; a second one takes over in the middle of the first task",
+    )
+    parser.add_argument(
+        "--models", type=Path, default=Path("models"), metavar="DIR", help="folder of bundles (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="start positions (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.2", help="loopback address for the twin (default: %(default)s)")
     parser.add_argument(
@@ -39,7 +52,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     console = Console(stderr=True, highlight=False)
     options = DemoOptions(
-        out=arguments.out, tasks=chosen_tasks(arguments.task), seed=arguments.seed, host=arguments.host
+        out=arguments.out,
+        tasks=chosen_tasks(arguments.task),
+        seed=arguments.seed,
+        host=arguments.host,
+        policy=arguments.policy,
+        models=arguments.models,
+        bundles=tuple(arguments.bundle),
     )
     result = run_demo(options, say=lambda line: console.print(f"  {line}", soft_wrap=True))
     if arguments.json:
@@ -53,16 +72,19 @@ def _print_table(result: "DemoResult") -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title="MoLA on the twin: scripted policy, one episode a task, in real time")
+    who = "the learned policy" if result.policy == "mola" else "the scripted policy"
+    table = Table(title=f"MoLA on the twin: {who}, one episode a task, in real time")
     table.add_column("task", no_wrap=True)
     table.add_column("success")
     table.add_column("attempt", justify="right")
     for name in (
         "duration\ns",
         "commands\n1/s",
+        "chunks\n1/s",
         "camera to servo\np50 ms",
         "camera to servo\np99 ms",
         "late\nticks",
+        "swap gap\nms",
     ):
         table.add_column(name, justify="right")
     for episode in result.episodes:
@@ -72,9 +94,11 @@ def _print_table(result: "DemoResult") -> None:
             str(episode.attempt),
             f"{episode.duration_s:.1f}",
             f"{episode.command_rate_hz:.1f}",
+            f"{episode.chunk_rate_hz:.1f}",
             _milliseconds(episode.latency_p50_ms),
             _milliseconds(episode.latency_p99_ms),
             f"{100.0 * episode.deadline_misses / episode.ticks:.1f} %" if episode.ticks else "-",
+            _milliseconds(episode.swap_gap_ms),
         )
     console = Console()
     console.print(table)
@@ -86,7 +110,8 @@ def _print_table(result: "DemoResult") -> None:
     for episode in result.episodes:
         if not episode.success:
             console.print(f"{episode.task}: {episode.reason}", soft_wrap=True)
-    console.print(f"video: {result.video}   log: {result.log}", soft_wrap=True)
+    recordings = f"   recordings: {result.recordings}" if result.recordings else ""
+    console.print(f"video: {result.video}   log: {result.log}{recordings}", soft_wrap=True)
 
 
 def _milliseconds(value: float | None) -> str:

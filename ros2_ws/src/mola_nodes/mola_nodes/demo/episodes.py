@@ -32,6 +32,10 @@ class EpisodeResult:
     deadline_misses: int
     """Servo ticks that began later than one period."""
     ticks: int
+    chunk_rate_hz: float
+    """Chunks sent to the arm per second."""
+    swap_gap_ms: float | None = None
+    """What a hot swap in this episode added to the cadence of the answers; None where there was none."""
 
 
 def episode_result(
@@ -42,9 +46,11 @@ def episode_result(
     outcome: RunPolicy.Result,
     statuses: Sequence[ServoStatus],
     reports: Sequence[LatencyReport],
+    swap_gap_ms: float | None = None,
 ) -> EpisodeResult:
     """Summary of one run of the policy from what the graph published during it."""
     ticks, misses, seconds = _servo_progress(statuses)
+    duration_s = outcome.duration.sec + outcome.duration.nanosec / NS_PER_S
     hops = [report.hops[0] for report in reports if report.hops and report.hops[0].count]
     return EpisodeResult(
         task=task,
@@ -53,12 +59,14 @@ def episode_result(
         success=outcome.success,
         stopped_for_safety=outcome.outcome in {RunPolicy.Result.INPUT_LOST, RunPolicy.Result.ARM_STOPPED},
         reason=outcome.reason,
-        duration_s=outcome.duration.sec + outcome.duration.nanosec / NS_PER_S,
+        duration_s=duration_s,
         command_rate_hz=ticks / seconds if seconds else 0.0,
         latency_p50_ms=_median([hop.p50_ms for hop in hops]),
         latency_p99_ms=_worst(hops),
         deadline_misses=misses,
         ticks=ticks,
+        chunk_rate_hz=outcome.chunks_sent / duration_s if duration_s else 0.0,
+        swap_gap_ms=swap_gap_ms,
     )
 
 

@@ -1,6 +1,7 @@
 """The demo: bring everything up, do every task once, show what happened."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +9,15 @@ from mola_core.contracts.clock import NS_PER_S, SystemClock
 from mola_core.contracts.errors import ConfigError
 from mola_nodes.demo.episodes import EpisodeResult, episode_result
 from mola_nodes.demo.filming import CameraFilm
+from mola_nodes.demo.judge import TwinJudge
+from mola_nodes.demo.learned import LearnedDemo
 from mola_nodes.running_twin import DEFAULT_HOST, RunningTwin
 from mola_twin.tasks.instructions import TASKS
 from mola_twin.world_client import WorldClient
 
 ROLES = ("third_person", "wrist")
 MAX_ATTEMPTS = 3
+SCRIPTED, MOLA = "scripted", "mola"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +28,22 @@ class DemoOptions:
     tasks: Sequence[str]
     seed: int = 0
     host: str = DEFAULT_HOST
+    policy: str = SCRIPTED
+    models: Path = Path("models")
+    bundles: tuple[str, ...] = ()
+    """Of the learned policy: the one that serves, and one that takes over in the middle of a task."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
     """What the demo leaves behind."""
 
+    policy: str
     episodes: tuple[EpisodeResult, ...]
     bring_up_s: float
     video: Path
     log: Path
+    recordings: Path | None
 
 
 def chosen_tasks(names: Sequence[str]) -> tuple[str, ...]:
@@ -57,56 +67,80 @@ def run_demo(options: DemoOptions, *, say: Callable[[str], None]) -> DemoResult:
     clock = SystemClock()
     begin_ns = clock.monotonic_ns()
     log, video = options.out / "graph.log", options.out / "demo.mp4"
+    learned = _learned_demo(options, say=say)
     say("bringing up the twin and the graph")
-    with RunningTwin(log_path=log, host=options.host) as twin:
+    arguments = {} if learned is None else learned.launch_arguments
+    with RunningTwin(log_path=log, host=options.host, arguments=arguments) as twin:
         bring_up_s = (clock.monotonic_ns() - begin_ns) / NS_PER_S
         say(f"the graph is up after {bring_up_s:.1f} s")
         with (
             WorldClient(options.host) as world,
-            CameraFilm(video, operator=twin.operator, roles=ROLES) as film,
+            CameraFilm(video, operator=twin.operator, roles=ROLES, imagined=learned is not None) as film,
         ):
-            episodes = tuple(
-                _task(twin, world=world, film=film, task=task, seed=options.seed, say=say) for task in options.tasks
-            )
+            if learned is not None:
+                learned.begin(twin.operator)
+            stage = _Stage(twin, world, film, learned, options, say)
+            episodes = tuple(stage.task(task, number) for number, task in enumerate(options.tasks))
         say("taking the graph down")
-    return DemoResult(episodes=episodes, bring_up_s=bring_up_s, video=video, log=log)
+    recordings = None if learned is None else learned.store
+    return DemoResult(options.policy, episodes, bring_up_s, video, log, recordings)
 
 
-def _task(
-    twin: RunningTwin, *, world: WorldClient, film: CameraFilm, task: str, seed: int, say: Callable[[str], None]
-) -> EpisodeResult:
-    """The task, tried again where the machine was too busy and the arm stopped for safety: the operator resumes it."""
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        result = _episode(twin, world=world, film=film, task=task, seed=seed, attempt=attempt, say=say)
-        if result.success or not result.stopped_for_safety:
-            break
-    return result
+def _learned_demo(options: DemoOptions, *, say: Callable[[str], None]) -> LearnedDemo | None:
+    if options.policy == SCRIPTED:
+        return None
+    return LearnedDemo(models=options.models, bundles=options.bundles, store=options.out / "episodes", say=say)
 
 
-def _episode(
-    twin: RunningTwin,
-    *,
-    world: WorldClient,
-    film: CameraFilm,
-    task: str,
-    seed: int,
-    attempt: int,
-    say: Callable[[str], None],
-) -> EpisodeResult:
-    start = world.reset(task=task, seed=seed)
-    film.caption = start.instruction
-    say(f"{task}: {start.instruction!r}")
-    operator = twin.operator
-    operator.resume()  # the operator stands by: a stop in one episode does not cost the next ones
-    first_status, first_report = len(operator.servo_statuses), len(operator.latency_reports)
-    outcome = operator.run(start.instruction, time_limit_s=TASKS[task].time_limit_s).result()
-    result = episode_result(
-        task=task,
-        attempt=attempt,
-        instruction=start.instruction,
-        outcome=outcome,
-        statuses=operator.servo_statuses[first_status:],
-        reports=operator.latency_reports[first_report:],
-    )
-    say(f"{task}: {'done' if result.success else 'failed: ' + result.reason} in {result.duration_s:.1f} s")
-    return result
+@dataclass(frozen=True)
+class _Stage:
+    """Everything that a task is played with."""
+
+    twin: RunningTwin
+    world: WorldClient
+    film: CameraFilm
+    learned: LearnedDemo | None
+    options: DemoOptions
+    say: Callable[[str], None]
+
+    def task(self, task: str, number: int) -> EpisodeResult:
+        """The task, tried again where the machine was too busy and the arm stopped for safety: the operator resumes it."""
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            result = self._episode(task, attempt=attempt, swap=number == 0)
+            if result.success or not result.stopped_for_safety:
+                break
+        return result
+
+    def _episode(self, task: str, *, attempt: int, swap: bool) -> EpisodeResult:
+        start = self.world.reset(task=task, seed=self.options.seed)
+        self.film.caption = start.instruction
+        self.say(f"{task}: {start.instruction!r}")
+        operator = self.twin.operator
+        operator.resume()  # the operator stands by: a stop in one episode does not cost the next ones
+        first_status, first_report = len(operator.servo_statuses), len(operator.latency_reports)
+        with self._surroundings(start.instruction, task=task, swap=swap):
+            outcome = operator.run(start.instruction, time_limit_s=TASKS[task].time_limit_s).result()
+        result = episode_result(
+            task=task,
+            attempt=attempt,
+            instruction=start.instruction,
+            outcome=outcome,
+            statuses=operator.servo_statuses[first_status:],
+            reports=operator.latency_reports[first_report:],
+            swap_gap_ms=None if self.learned is None else self.learned.last_gap_ms,
+        )
+        if self.learned is not None:
+            self.learned.keep(success=result.success)
+        self.say(f"{task}: {'done' if result.success else 'failed: ' + result.reason} in {result.duration_s:.1f} s")
+        return result
+
+    @contextlib.contextmanager
+    def _surroundings(self, instruction: str, *, task: str, swap: bool) -> Iterator[None]:
+        """For a learned policy: a judge who calls the task done, a recording, and once a hot swap."""
+        if self.learned is None:
+            yield
+            return
+        operator = self.twin.operator
+        self.learned.record(instruction, task=task)
+        with TwinJudge(host=self.options.host, operator=operator), self.learned.swapping(wanted=swap):
+            yield

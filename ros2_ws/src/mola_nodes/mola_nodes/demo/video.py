@@ -34,12 +34,13 @@ class SideBySideVideo:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         return self
 
-    def write(self, pictures: Mapping[str, Rgb], *, caption: str) -> None:
-        """Append one frame: the newest RGB picture of each camera, all of one height."""
+    def write(self, pictures: Mapping[str, Rgb], *, caption: str, below: Rgb | None = None) -> None:
+        """Append one frame: the newest RGB picture of each camera, all of one height; ``below`` is as wide as all of them."""
         strip = np.hstack(list(pictures.values()))
         bar = np.zeros((_CAPTION_HEIGHT, strip.shape[1], 3), dtype=np.uint8)
         cv2.putText(bar, caption, (8, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _CAPTION_COLOR, 1, cv2.LINE_AA)
-        frame = np.ascontiguousarray(np.vstack([bar, strip])[:, :, ::-1])
+        rows = [bar, strip] if below is None else [bar, strip, below]
+        frame = np.ascontiguousarray(np.vstack(rows)[:, :, ::-1])
         height, width = frame.shape[:2]
         if self._writer is None:
             self._open(width=width, height=height)

@@ -1,0 +1,104 @@
+"""What a demo of the learned policy has beside a scripted one: bundles, a recording, and a hot swap in the middle of a task."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mola_interfaces.srv import EpisodeControl
+
+from mola_core.contracts.errors import ConfigError, MolaError
+from mola_nodes import graph
+from mola_nodes.bundles.client import BundleClient
+from mola_nodes.demo.operator_client import OperatorClient
+
+_SWAP_AFTER_S = 1.5
+_OPERATOR = "demo"
+
+
+class LearnedDemo:
+    """Belongs to the demo's thread; a swap runs in a thread beside the run that it happens in."""
+
+    def __init__(self, *, models: Path, bundles: tuple[str, ...], store: Path, say: Callable[[str], None]) -> None:
+        """``bundles``: the one that serves and, if there is to be a swap, the one that takes over.
+
+        Raises:
+            ConfigError: none was named.
+        """
+        if not 1 <= len(bundles) <= 2:
+            raise ConfigError(f"a demo of the learned policy needs one or two bundles, got {len(bundles)}")
+        self._models = models
+        self._bundles = bundles
+        self.store = store
+        self._say = say
+        self._operator: OperatorClient | None = None
+        self.last_gap_ms: float | None = None
+        """Of the swap in the last episode; None where there was none."""
+
+    @property
+    def launch_arguments(self) -> dict[str, str]:
+        """For ``twin.launch.xml``."""
+        return {
+            "policy": "mola",
+            "models": str(self._models.resolve()),
+            "bundle": self._bundles[0],
+            "record": "true",
+            "store": str(self.store.resolve()),
+            "operator": _OPERATOR,
+        }
+
+    def begin(self, operator: OperatorClient) -> None:
+        """Wait until the first bundle serves, and stage the second."""
+        self._operator = operator
+        self._client = BundleClient(operator)
+        self._client.wait_serving(self._bundles[0])
+        self._say(f"{self._bundles[0]} serves")
+        if len(self._bundles) == 2:
+            self._client.load(self._bundles[1])
+            self._say(f"{self._bundles[1]} is staged")
+
+    def record(self, instruction: str, *, task: str) -> None:
+        """Start an episode."""
+        request = EpisodeControl.Request(
+            command=EpisodeControl.Request.START, instruction=instruction, task=task, operator_name=_OPERATOR
+        )
+        self._control(request)
+
+    def keep(self, *, success: bool) -> None:
+        """End the episode and keep it with its outcome."""
+        outcome = EpisodeControl.Request.SUCCESS if success else EpisodeControl.Request.FAILURE
+        self._control(EpisodeControl.Request(command=EpisodeControl.Request.KEEP, outcome=outcome))
+
+    @contextlib.contextmanager
+    def swapping(self, *, wanted: bool) -> Iterator[None]:
+        """While inside, the second bundle takes over once, if there is one and it is ``wanted``."""
+        self.last_gap_ms = None
+        if not wanted or len(self._bundles) < 2 or self._client.status is None:
+            yield
+            return
+        left = threading.Event()
+        thread = threading.Thread(target=self._swap, args=(left,), name="swap", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            left.set()
+            thread.join()
+
+    def _swap(self, left: threading.Event) -> None:
+        if left.wait(_SWAP_AFTER_S):
+            return
+        try:
+            self._client.promote(self._bundles[1])
+            gap_ms = self._client.wait_gap(timeout_s=3.0)
+        except MolaError as error:
+            self._say(f"hot swap: {error}")
+            return
+        self.last_gap_ms = gap_ms
+        self._say(f"hot swap: {self._bundles[1]} took over, {gap_ms:.0f} ms beyond the usual cadence")
+
+    def _control(self, request: EpisodeControl.Request) -> None:
+        assert self._operator is not None  # noqa: S101  # begin() comes first
+        answer = self._operator.call(graph.EPISODE_CONTROL, request, timeout_s=30.0)
+        if not answer.success:
+            self._say(f"not recorded: {answer.message}")
