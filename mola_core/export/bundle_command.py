@@ -113,6 +113,9 @@ def _print(manifest: Manifest) -> None:
     for heading in ("engine", "stage", "parameters", "cosine", "largest difference", "p50 ms", "p99 ms"):
         table.add_column(heading, justify="left" if heading in {"engine", "stage"} else "right")
     for build in manifest.builds:
+        if not build.parity and not build.latency:
+            table.add_row(build.label, "all, never run here", *"-----")
+            continue
         for stage in build.files:
             parity, latency = build.parity.get(stage), build.latency.get(stage)
             table.add_row(

@@ -79,7 +79,7 @@ def parity_of(engine: Engine, golden: Golden) -> ParityRecord:
             codes_equal = codes_equal and bool(np.array_equal(actual, expected))
             continue
         first, second = actual.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
-        if not np.isfinite(first).all():
+        if not (np.isfinite(first).all() and np.isfinite(second).all()):
             return ParityRecord(cosine=-1.0, max_abs=1e9, codes_equal=False)
         cosine = min(cosine, _cosine(first, second))
         distance = np.abs(first - second).max()
