@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from ament_index_python.packages import get_package_share_directory
+
 from mola_core.contracts.errors import ConfigError
 from mola_nodes.running_graph import RunningGraph
+from mola_twin.moved_site import site_at
 
 DEFAULT_HOST = "127.0.0.2"
 _WORLD_PORT = 30151
@@ -15,7 +18,8 @@ _WORLD_PORT = 30151
 class RunningTwin(RunningGraph):
     """Brings up ``twin.launch.xml`` on entering, with an operator beside it, and takes it down on leaving.
 
-    What the processes print goes to ``log_path``.
+    What the processes print goes to ``log_path``. At another address than the shipped site's, and without a site of its own, the
+    shipped one is moved there, beside the log.
 
     Raises:
         ConfigError: another twin already answers on the host.
@@ -28,7 +32,16 @@ class RunningTwin(RunningGraph):
 
     def __enter__(self) -> Self:
         _refuse_second_twin(self.host)
+        if self.host != DEFAULT_HOST and "site" not in self._arguments:
+            self._log_path.parent.mkdir(parents=True, exist_ok=True)
+            site = self._log_path.parent.resolve() / "site.yaml"
+            site.write_text(site_at(_shipped_site(), host=self.host), encoding="utf-8")
+            self._arguments["site"] = str(site)
         return super().__enter__()
+
+
+def _shipped_site() -> Path:
+    return Path(get_package_share_directory("mola_bringup")) / "sites" / "twin.yaml"
 
 
 def _refuse_second_twin(host: str) -> None:

@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import yaml
 
 from mola_core.contracts.clock import NS_PER_S, Clock, SystemClock
 from mola_core.contracts.errors import ArmError, ChunkRejectedError, ConfigError
@@ -32,6 +31,7 @@ from mola_twin.expert.expert import HORIZON, PERIOD_NS, Expert, make_expert
 from mola_twin.expert.gripper_socket import GripperSocket
 from mola_twin.expert.home import Homing
 from mola_twin.expert.trials import Trial, unmet
+from mola_twin.moved_site import site_at
 from mola_twin.tasks.instructions import task_spec
 from mola_twin.tasks.success import Success
 from mola_twin.world_client import WorldClient
@@ -52,7 +52,7 @@ class TwinRig:
     def __init__(self, site_path: Path, *, host: str, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._host = host
-        self._site_text = _site_for(site_path, host)
+        self._site_text = site_at(site_path, host=host)
         self._world = WorldClient(host)
         self._stack = contextlib.ExitStack()
         self._closing = threading.Event()
@@ -246,16 +246,6 @@ def _homing_chunk(homing: Homing, status: ServoStatus, *, now_ns: int) -> Action
         execute_steps=4,
         final=True,
     )
-
-
-def _site_for(site_path: Path, host: str) -> str:
-    """The site file with every address of the twin replaced by ``host``."""
-    load_site(site_path)  # its errors are better than ours
-    content = yaml.safe_load(site_path.read_text(encoding="utf-8"))
-    for section in (content["arm"], content["gripper"], *content["cameras"].values()):
-        if "host" in section:
-            section["host"] = host
-    return yaml.safe_dump(content)
 
 
 def _start_servo(site_path: Path, link: Path) -> subprocess.Popen[bytes]:
