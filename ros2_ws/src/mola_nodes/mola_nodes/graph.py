@@ -117,9 +117,9 @@ ALL_ACTIVE = Service(f"{NAMESPACE}/all_active", Trigger)
 """Succeeds when every managed node is active; its message names those that are not, and why."""
 EPISODE_CONTROL = Service(f"{NAMESPACE}/episode_control", EpisodeControl)
 
-TELEOP_FASTER = Service(f"{NAMESPACE}/teleop/faster", Trigger)
-TELEOP_SLOWER = Service(f"{NAMESPACE}/teleop/slower", Trigger)
-TELEOP_NEXT_FRAME = Service(f"{NAMESPACE}/teleop/next_frame", Trigger)
+TELEOP_FASTER = Service(f"{NAMESPACE}/teleop_faster", Trigger)
+TELEOP_SLOWER = Service(f"{NAMESPACE}/teleop_slower", Trigger)
+TELEOP_NEXT_FRAME = Service(f"{NAMESPACE}/teleop_next_frame", Trigger)
 SHOW_FIRST_FRAME = Service(f"{NAMESPACE}/show_first_frame", ShowFirstFrame)
 
 RUN_POLICY = Action(f"{NAMESPACE}/run_policy", RunPolicy)
