@@ -28,6 +28,12 @@ _IMAGE = (
     "std_msgs/Header header\nuint32 height\nuint32 width\nstring encoding\nuint8 is_bigendian\nuint32 step\nuint8[] data\n"
     f"{_RULE}MSG: std_msgs/Header\nbuiltin_interfaces/Time stamp\nstring frame_id\n{_TIMES}"
 )
+_CAMERA_INFO = (
+    "std_msgs/Header header\nuint32 height\nuint32 width\nstring distortion_model\nfloat64[] d\nfloat64[9] k\nfloat64[9] r\n"
+    "float64[12] p\nuint32 binning_x\nuint32 binning_y\nsensor_msgs/RegionOfInterest roi\n"
+    f"{_RULE}MSG: sensor_msgs/RegionOfInterest\nuint32 x_offset\nuint32 y_offset\nuint32 height\nuint32 width\nbool do_rectify\n"
+    f"{_RULE}MSG: std_msgs/Header\nbuiltin_interfaces/Time stamp\nstring frame_id\n{_TIMES}"
+)
 STATE, COMMANDED, CHUNK, TELEOP = "/mola/robot_state", "/mola/commanded", "/mola/chunk", "/mola/teleop"
 
 
@@ -144,6 +150,25 @@ def image_message(stamp_ns, color):
     }
 
 
+def camera_info_message(stamp_ns, size):
+    width, height = size
+    focal = 0.7 * width
+    roi = dict.fromkeys(("x_offset", "y_offset", "height", "width"), 0) | {"do_rectify": False}
+    return {
+        "header": {"stamp": time(stamp_ns), "frame_id": "camera"},
+        "height": height,
+        "width": width,
+        "distortion_model": "plumb_bob",
+        "d": [0.0] * 5,
+        "k": [focal, 0.0, width / 2, 0.0, focal, height / 2, 0.0, 0.0, 1.0],
+        "r": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        "p": [focal, 0.0, width / 2, 0.0, 0.0, focal, height / 2, 0.0, 0.0, 0.0, 1.0, 0.0],
+        "binning_x": 0,
+        "binning_y": 0,
+        "roi": roi,
+    }
+
+
 def metadata_message(stamp_ns, sequence):
     content = {
         "stamp_ns": stamp_ns,
@@ -204,6 +229,9 @@ def write_episode(
             make = lambda s, taken=taken: teleop_message(s, takeover=taken)  # noqa: E731
             add(TELEOP, "mola_interfaces/msg/TeleopStatus", "teleop", at_ms, make, 1)
     for camera, streams in about_it.streams.cameras.items():
+        messages.append(
+            (START_NS, streams.color_info, "sensor_msgs/msg/CameraInfo", camera_info_message(START_NS, size))
+        )
         for sequence, at_ms in enumerate(range(3, duration_ms, 33)):
             if not silent(camera, at_ms):
                 stamp_ns = START_NS + at_ms * NS_PER_MS + int(rng.integers(0, 2 * NS_PER_MS))
@@ -222,6 +250,7 @@ def _write_bag(path, messages):
         writer = Writer(file)
         schemas = {
             "sensor_msgs/msg/Image": writer.register_msgdef("sensor_msgs/msg/Image", _IMAGE),
+            "sensor_msgs/msg/CameraInfo": writer.register_msgdef("sensor_msgs/msg/CameraInfo", _CAMERA_INFO),
             "std_msgs/msg/String": writer.register_msgdef("std_msgs/msg/String", "string data\n"),
         }
         for name in ("RobotState", "CommandedState", "TeleopStatus", "ActionChunk"):

@@ -96,6 +96,7 @@ def test_an_episode_is_shown_whole(tmp_path, capsys):
     assert rows["world/plan"] == rows["latency/plan_ms"] == len([at for at in range(0, 1500, 16) if at % 160 == 0])
     assert rows["arm/joints/left_finger_joint"] >= 40
     assert rows["notes"] == 2
+    assert rows["world/tcp/wrist"] == 2  # where it sits, and its lens
 
 
 def test_a_dataset_is_shown_row_by_row(tmp_path):

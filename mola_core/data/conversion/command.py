@@ -140,13 +140,17 @@ def _print_summary(summary: "Summary") -> None:
     table.add_row(
         "episodes", f"{summary.episodes} ({', '.join(f'{n} {name}' for name, n in summary.outcomes.items())})"
     )
-    table.add_row("rows", f"{summary.rows} at {summary.fps} /s, {summary.hours:.2f} h")
+    table.add_row("rows", f"{summary.rows} at {summary.fps} /s, {_duration(summary.hours)}")
     table.add_row("cameras", cameras)
     table.add_row("intervention rows", str(summary.intervention_rows))
     table.add_row("size", f"data {summary.data_bytes / _MIB:.1f} MiB, videos {summary.video_bytes / _MIB:.1f} MiB")
     for instruction, count in summary.instructions.items():
         table.add_row(f"{count} x", instruction)
     Console().print(table)
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
 
 
 def _say(line: str) -> None:
