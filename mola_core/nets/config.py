@@ -314,6 +314,8 @@ class DitConfig(NetConfig):
     mlp_dropout: float = 0.05
     causal: bool = False
     """Rows of actions see only earlier rows, as in the release; such a head mixes two ways of doing a thing more often."""
+    causal_context: bool = False
+    """Row i reads the tokens 0 … i of the context alone, which is what the release's cross-attention does."""
     words: bool = True
     """The instruction's tokens beside the pooled sentence."""
     state_dropout: float = 0.0

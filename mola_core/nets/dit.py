@@ -57,7 +57,7 @@ class _DecoderLayer(nn.Module):
 
     def __init__(self, config: DitConfig) -> None:
         super().__init__()
-        self.causal = config.causal
+        self.causal, self.causal_context = config.causal, config.causal_context
         self.norm_attention = nn.LayerNorm(config.width, bias=False)
         self.attention = _attention(config)
         self.norm_context = nn.LayerNorm(config.width)
@@ -75,7 +75,7 @@ class _DecoderLayer(nn.Module):
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = self.modulation(nn.functional.silu(time)).chunk(6, dim=-1)
         inner = self.norm_attention(x) * (1 + scale) + shift
         x = x + gate * self.dropout(self.attention(inner, causal=self.causal))
-        x = x + self.dropout(self.cross(self.norm_context(x), context=context))
+        x = x + self.dropout(self.cross(self.norm_context(x), context=context, causal=self.causal_context))
         inner = self.norm_mlp(x) * (1 + scale_mlp) + shift_mlp
         out: Tensor = x + gate_mlp * self.mlp(inner)
         return out

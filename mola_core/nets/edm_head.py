@@ -30,7 +30,7 @@ class EdmHead(nn.Module):
     ) -> Float[Tensor, ""]:
         sigma = self._drawn_sigmas(actions)  # B
         noisy = actions + sigma[:, None, None] * torch.randn_like(actions)
-        clean = self._denoised(noisy, sigma=sigma, context=self.transformer.context(condition))
+        clean = self.denoised(noisy, sigma=sigma, context=self.transformer.context(condition))
         data = self.config.sigma_data
         weight = (sigma**2 + data**2) / (sigma * data) ** 2  # B
         error = (clean - actions).square().mean(dim=-1) * weight[:, None]  # B K
@@ -47,7 +47,7 @@ class EdmHead(nn.Module):
         actions = noise * sigmas[0]
         for sigma, following in pairwise(sigmas):
             level = torch.full((len(noise),), sigma, dtype=noise.dtype, device=noise.device)
-            clean = self._denoised(actions, sigma=level, context=context)
+            clean = self.denoised(actions, sigma=level, context=context)
             actions = clean + (actions - clean) * (following / sigma)
         return actions
 
@@ -55,9 +55,10 @@ class EdmHead(nn.Module):
         high, low = math.log(self.config.sigma_max), math.log(self.config.sigma_min)
         return [math.exp(high + (low - high) * step / max(steps - 1, 1)) for step in range(steps)] + [0.0]
 
-    def _denoised(
+    def denoised(
         self, noisy: Float[Tensor, "B K A"], *, sigma: Float[Tensor, "B"], context: Float[Tensor, "B M D"]
     ) -> Float[Tensor, "B K A"]:
+        """The clean guess."""
         data = self.config.sigma_data
         s = sigma[:, None, None]
         total = s**2 + data**2

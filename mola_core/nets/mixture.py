@@ -17,6 +17,7 @@ class MixtureOfIdms(nn.Module):
     def __init__(self, config: MixtureConfig, *, token_width: int, num_tokens: int) -> None:
         super().__init__()
         self.width = config.idm.width
+        self.num_queries = config.idm.num_queries
         self.num_latents = len(config.members) * config.idm.num_queries
         kinds = {"codebook": Idm, "none": DirectModality}
         self.members = nn.ModuleDict(

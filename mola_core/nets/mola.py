@@ -195,7 +195,7 @@ class Mola(nn.Module):
                     observation.images, imagination=imagination, control=control, control_noise=control_noise
                 )
             )
-        visual = self._visual(observation, imagination)
+        visual = self.visual_tokens(observation, imagination)
         return Conditioned(
             head=HeadCondition(
                 latent_actions=self._joined(latent_actions, like=visual),
@@ -206,7 +206,8 @@ class Mola(nn.Module):
             latent_actions=latent_actions,
         )
 
-    def _visual(self, observation: NetObservation, imagination: Imagination | None) -> Float[Tensor, "B N D"]:
+    def visual_tokens(self, observation: NetObservation, imagination: Imagination | None) -> Float[Tensor, "B N D"]:
+        """What the head reads beside latent actions; ``imagination`` is None only for an image encoder."""
         if isinstance(self.visual, ImageEncoder):
             own: Tensor = self.visual(observation.images)
             return own

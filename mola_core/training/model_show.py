@@ -57,9 +57,9 @@ def _print(recipe: "Recipe", found: "Survey") -> None:
     works = Table("step of one inference", "when")
     works.add_column("TFLOP", justify="right")
     for work in found.works:
-        works.add_row(work.name, "always" if work.every_inference else "for people", f"{work.tflop:.4f}")
+        works.add_row(work.name, "always" if work.every_inference else "for people", f"{work.tflop:.3g}")
     works.add_section()
-    works.add_row("one inference", "", f"{found.tflop:.4f}")
+    works.add_row("one inference", "", f"{found.tflop:.3g}")
     console = Console()
     console.print(parts)
     console.print(works)

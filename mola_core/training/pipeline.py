@@ -18,6 +18,7 @@ from mola_core.training.checkpoint import (
     Checkpoint,
     CheckpointError,
     load_checkpoint,
+    model_weights,
     put_weights,
     read_weights,
 )
@@ -177,6 +178,11 @@ def _take_over(model: Mola, stage: str, *, run: Run, base: Path | None) -> None:
     Raises:
         CheckpointError: an earlier stage has not been run, or its checkpoint is of another architecture.
     """
+    if stage == "policy" and base is not None:
+        whole = load_checkpoint(base)
+        if whole.stage == "policy":  # a policy that goes on learning, from other demonstrations for instance
+            put_weights(model, model_weights(whole), where=str(base))
+            return
     for source, parts in _needed(stage, run.recipe):
         path = run.folder / source / FINAL
         if base is not None and STAGES.index(load_checkpoint(base).stage) >= STAGES.index(source):
