@@ -22,6 +22,8 @@ REPHASE_TICKS = 5
 """Falling behind by more ticks than this counts as a stall."""
 HAND_TIMEOUT_NS = 150 * NS_PER_MS
 """Without a fresh word that the arm is to be guided by hand for so long, its drives hold again."""
+_HAND_DECELERATION = 2.0
+"""m/s^2; the arm rests already."""
 _REST_RAD_S, _SETTLING_NS = 0.01, 333 * NS_PER_MS
 _MAX_CLOCK_SLEW_NS = 2_000
 """How much the stamp of a tick may move against the monotonic clock: follows a disciplined clock without jitter."""
@@ -42,6 +44,10 @@ class ServoArm(Protocol):
 
     def keep_alive(self) -> None:
         """Feed the watchdog without a target."""
+        ...
+
+    def stop(self, *, deceleration: float) -> None:
+        """Leave servo mode; takes some tens of milliseconds for an arm at rest. ``deceleration`` in m/s^2."""
         ...
 
     def start_freedrive(self) -> None:
@@ -167,6 +173,7 @@ class ServoLoop:
         if free != self._is_free:
             self._is_free = free
             if free:
+                self._arm.stop(deceleration=_HAND_DECELERATION)  # the controller gives way only once it servos no more
                 self._arm.start_freedrive()
             else:
                 self._arm.stop_freedrive()

@@ -135,6 +135,7 @@ def test_the_operators_stop_ends_guidance():
 def test_the_loop_frees_the_drives_feeds_the_watchdog_and_holds_when_the_wish_lapses(tmp_path: Path):
     bench = Bench(tmp_path)
     calls: list[str] = []
+    bench.arm.stop = lambda *, deceleration: calls.append("leave servo")
     bench.arm.start_freedrive = lambda: calls.append("free")
     bench.arm.stop_freedrive = lambda: calls.append("hold")
     bench.arm.keep_alive = lambda: calls.append("kick")
@@ -147,7 +148,7 @@ def test_the_loop_frees_the_drives_feeds_the_watchdog_and_holds_when_the_wish_la
 
     script = {10: bench.controller.resume, 20: bench.controller.guide_by_hand, 60: look, 90: look}
     bench.run(250, script)
-    assert calls[0] == "free"
+    assert calls[:2] == ["leave servo", "free"]
     assert calls.count("free") == calls.count("hold") == 1
     assert sources[0] == f"GUIDED {HAND_SOURCE}"
     # 150 ms of guidance are 75 ticks, then 25 ticks of rest
