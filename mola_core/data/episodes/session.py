@@ -292,7 +292,7 @@ class RecorderSession:
             disk_free_bytes=free,
             disk_minutes_left=None if self._bytes_per_s is None else free / self._bytes_per_s / 60,
             newest_ns=None if self._recording is None else self._recording.last_ns,
-            streams=tuple(item for item in conditions if item.expected_hz or item.problem or item.lost),
+            streams=tuple(item for item in conditions if item.expected_hz or item.lost),
         )
 
     @property
@@ -304,7 +304,7 @@ class RecorderSession:
 
     def _lost(self) -> int:
         """On the way here, since the episode began."""
-        return 0 if self._recording is None else sum(watch.lost for watch in self._watches)
+        return sum(watch.lost for watch in self._watches)
 
     def _reason(self, refusals: Sequence[str], conditions: Sequence[StreamCondition]) -> str:
         if self._recording is None:
@@ -343,7 +343,7 @@ class RecorderSession:
         if span_ns > NS_PER_S // 2:
             self._bytes_per_s = recording.size_bytes * NS_PER_S / span_ns
         for watch in self._watches:
-            watch.begin_episode()
+            watch.end_episode()
         return recording
 
     def _new_id(self, now_ns: int) -> str:

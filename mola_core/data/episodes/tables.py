@@ -37,11 +37,13 @@ def listing(contents: StoreContents, *, store: Path) -> dict[str, Any]:
 
 def list_table(contents: StoreContents) -> Table:
     """One line an episode."""
-    table = Table()
-    for column in ("episode", "outcome", "instruction", "operator"):
-        table.add_column(column, no_wrap=column == "episode")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("episode", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("instruction", ratio=1)
     for column in ("s", "MB", "lost"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("by", no_wrap=True)
     table.add_column("notes")
     for item in contents.episodes:
         meta = item.meta
@@ -50,10 +52,10 @@ def list_table(contents: StoreContents) -> Table:
             meta.episode_id,
             meta.outcome.value,
             meta.instruction,
-            meta.operator,
             f"{item.length_s:.1f}",
             megabytes(item.size_bytes),
             str(sum(meta.lost.values())),
+            meta.operator,
             notes,
         )
     return table
@@ -79,26 +81,31 @@ def headline(summary: EpisodeSummary) -> str:
 
 def review_table(summary: EpisodeSummary) -> Table:
     """One line a stream; those that brought nothing in the caption."""
-    table = Table()
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", caption_justify="left")
     table.add_column("stream", no_wrap=True)
-    for column in ("messages", "Hz", "gaps", "longest ms", "lost", "MB"):
-        table.add_column(column, justify="right")
+    for column in ("messages", "Hz", "gaps", "longest", "lost", "MB"):
+        table.add_column(column, justify="right", no_wrap=True)
     for stream in summary.streams:
         if not stream.count:
             continue
         table.add_row(
-            stream.topic,
+            _short(stream.topic),
             str(stream.count),
             "-" if stream.rate_hz is None else f"{stream.rate_hz:.1f}",
             "-" if stream.longest_gap_ms is None else str(stream.gaps),
-            "-" if stream.longest_gap_ms is None else f"{stream.longest_gap_ms:.0f}",
+            "-" if stream.longest_gap_ms is None else f"{stream.longest_gap_ms:.0f} ms",
             str(stream.lost),
             megabytes(stream.size_bytes),
         )
-    silent = [stream.topic for stream in summary.streams if not stream.count]
+    silent = [_short(stream.topic) for stream in summary.streams if not stream.count]
     if silent:
         table.caption = f"silent: {', '.join(silent)}"
     return table
+
+
+def _short(topic: str) -> str:
+    """Without what nearly all have in common."""
+    return topic.removeprefix("/mola/").replace("/image_raw", "").replace("aligned_depth_to_color", "depth")
 
 
 def as_json(summary: EpisodeSummary) -> dict[str, Any]:

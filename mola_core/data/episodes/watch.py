@@ -54,6 +54,7 @@ class StreamWatch:
         self.expectation = expectation
         self.lost = 0
         self.messages = 0
+        self._counts = False
         self._arrivals: deque[int] = deque(maxlen=_MAX_SAMPLES)
         self._latencies: deque[int] = deque(maxlen=_MAX_SAMPLES)
         self._first_ns: int | None = None
@@ -63,17 +64,21 @@ class StreamWatch:
 
     def begin_episode(self) -> None:
         """Count from here on."""
-        self.lost, self.messages = 0, 0
+        self.lost, self.messages, self._counts = 0, 0, True
+
+    def end_episode(self) -> None:
+        """Count no more."""
+        self.lost, self.messages, self._counts = 0, 0, False
 
     def note(self, data: bytes, *, received_ns: int, sequence: int | None) -> None:
         """A message has arrived."""
         expectation = self.expectation
         if self._first_ns is None:
             self._first_ns = received_ns
-        self.messages += 1
+        self.messages += self._counts
         self._arrivals.append(received_ns)
         if sequence is not None and expectation.is_numbered:
-            if self._last_sequence is not None and sequence > self._last_sequence + 1:
+            if self._counts and self._last_sequence is not None and sequence > self._last_sequence + 1:
                 self.lost += sequence - self._last_sequence - 1
             self._last_sequence = sequence  # a smaller one: its publisher was started anew
         offset = expectation.stamp_offset
@@ -83,7 +88,7 @@ class StreamWatch:
 
     def condition(self, *, now_ns: int) -> StreamCondition:
         """How it is now."""
-        while self._arrivals and self._arrivals[0] < now_ns - WINDOW_NS:
+        while self._arrivals and self._arrivals[0] <= now_ns - WINDOW_NS:
             self._last_gone_ns = self._arrivals.popleft()
             if len(self._latencies) > len(self._arrivals):
                 self._latencies.popleft()
