@@ -38,6 +38,8 @@ class StageOptions:
     """None: the head's own."""
     control: Control = "imagined"
     """Anything else only for evaluations by torch."""
+    truncated: bool = True
+    """Leave the video network after the last tap; False only to measure what that saves."""
 
 
 class StageModule(nn.Module):
@@ -104,7 +106,8 @@ class VideoStage(StageModule):
     ) -> tuple[Tensor, ...]:
         instruction = self._instruction(tokens, mask, pooled)
         needs_latents = self.mola.needs_latents
-        denoised = self._imagined(present, video_noise, instruction=instruction, features_only=not needs_latents)
+        features_only = self.options.truncated and not needs_latents
+        denoised = self._imagined(present, video_noise, instruction=instruction, features_only=features_only)
         features = denoised.features.to(self.feature_dtype)  # C T F h w
         return (features, _clean(denoised).float()) if needs_latents else (features,)
 

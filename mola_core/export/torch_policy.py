@@ -6,7 +6,7 @@ from mola_core.contracts.io_spec import IoSpec
 from mola_core.contracts.normalization import Normalization
 from mola_core.export.from_checkpoint import normalization_of
 from mola_core.export.stages import StageOptions, passes_on, stages_of
-from mola_core.export.torch_engine import TorchEngine
+from mola_core.export.torch_engine import Mode, TorchEngine
 from mola_core.nets.language import build_encoder
 from mola_core.nets.mola import Mola
 from mola_core.runtime.engine_policy import EngineActor, EngineImagination, Identity
@@ -40,12 +40,12 @@ def torch_policy(
     language: SentenceEncoder,
     options: StageOptions,
     device: str = "cpu",
-    compiled: bool = False,
+    mode: Mode = "eager",
 ) -> ComposedPolicy:
     """``mola`` as a policy; compiled stages compile in their first calls."""
     io: IoSpec = identity.io_spec
     cut = stages_of(mola, io=io, options=options)
-    engines = {stage: TorchEngine(module, device=device, compiled=compiled) for stage, module in cut.items()}
+    engines = {stage: TorchEngine(module, device=device, mode=mode) for stage, module in cut.items()}
     imagination = EngineImagination(
         identity,
         encoder=engines.get("encoder"),

@@ -92,6 +92,12 @@ class EngineImagination:
         frames = on_host(self._preview.run(inputs)[stages.FRAMES])
         return {camera: frames[index].copy() for index, camera in enumerate(self._cameras)}
 
+    def warm(self) -> None:
+        """Let every engine allocate, tune and capture what it will."""
+        for engine in (self._encoder, self._video, self._preview):
+            if engine is not None:
+                engine.warm()
+
     def close(self) -> None:
         """Free the engines; safe to call twice."""
         for engine in (self._encoder, self._video, self._preview):
@@ -190,6 +196,10 @@ class EngineActor:
             foresight=foresight,
             timings_ms=timings,
         )
+
+    def warm(self) -> None:
+        """Let the engine allocate, tune and capture what it will."""
+        self._engine.warm()
 
     def close(self) -> None:
         """Free the engine; safe to call twice."""
