@@ -206,6 +206,14 @@ def test_appending_takes_only_what_is_new(tmp_path):
     assert check(tmp_path / "set").problems == []
 
 
+def test_appending_nothing_new_says_so(tmp_path):
+    write_episode(tmp_path / "store", FIRST)
+    to_dataset(tmp_path)
+    with pytest.raises(DatasetError, match=r"every episode is in .*set already"):
+        to_dataset(tmp_path, append=True)
+    assert not (tmp_path / "set.partial").exists()
+
+
 class Killed(BaseException):
     pass
 

@@ -213,6 +213,7 @@ def test_a_killed_writer_is_resumed(tmp_path):
         writer_at(tmp_path / "set")
     with writer_at(tmp_path / "set", resume=True) as writer:
         assert writer.staged_keys == ["episode-000000"]
+        assert list((tmp_path / "set.partial/episodes").glob(".*")) == []  # what it had open is swept away
         write_episode(writer, 1)
         assert len(writer.finalize().episodes) == 2
 
@@ -249,8 +250,23 @@ def test_discarded_episode_leaves_nothing(tmp_path):
         assert list((tmp_path / "set.partial/episodes").iterdir()) == []
         with pytest.raises(DatasetError, match="no episode was written"):
             writer.finalize()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_abandoning_leaves_nothing(tmp_path):
+    with writer_at(tmp_path / "set") as writer:
+        write_episode(writer)
+        writer.add_row(**row(0))
         writer.abandon()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_append_cut_off_between_its_renames_says_so(dataset):
+    dataset.path.rename(dataset.path.with_name("set.old"))
+    with pytest.raises(DatasetError, match=r"rename .*set.old to set and append again"):
+        LeRobotReader(dataset.path)
+    with pytest.raises(DatasetError, match="there is no dataset"):
+        LeRobotReader(dataset.path.with_name("nowhere"))
 
 
 BAD_ROWS = {

@@ -151,6 +151,8 @@ def _write(
                 continue
             progress(f"writing {number}/{len(surveys)} {meta.episode_id}")
             _write_episode(writer, path, one, options=options)
+        if not writer.staged_keys:
+            raise DatasetError(f"every episode is in {target} already")
         dataset = writer.finalize(progress=progress)
     written = [str(entry.meta.get("episode_id", "")) for entry in dataset.episodes]
     return Conversion(written=written, left_out=left_out, rows=dataset.num_rows, dataset=dataset)

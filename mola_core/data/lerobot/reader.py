@@ -84,6 +84,7 @@ class LeRobotReader:
             DatasetError: missing, of another format or version, or damaged; names the file.
         """
         self.path = path
+        _refuse_missing(path)
         self.info = _read_json(path / layout.INFO)
         self.spec = _spec(self.info, path / layout.INFO)
         self.stats: dict[str, Stats] = _read_json(path / layout.STATS)
@@ -242,6 +243,17 @@ def episode_stats(table: pa.Table) -> list[dict[str, Stats]]:
         }
         for row in rows
     ]
+
+
+def _refuse_missing(path: Path) -> None:
+    if path.is_dir():
+        return
+    old = path.with_name(f"{path.name}.old")
+    if old.is_dir():
+        raise DatasetError(
+            f"{path} is missing: appending to it was cut off; rename {old} to {path.name} and append again"
+        )
+    raise DatasetError(f"there is no dataset {path}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

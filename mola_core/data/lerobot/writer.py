@@ -66,6 +66,7 @@ class LeRobotWriter:
             if not resume:
                 raise DatasetError(f"{self.staging} is left of a writer that did not finish; resume it, or delete it")
             _require_same(_read_spec(path), self.spec, where=str(self.staging))
+            _sweep(self._episodes)
             return
         self._episodes.mkdir(parents=True, exist_ok=True)
         scratch = self.staging / "spec.json.new"
@@ -157,8 +158,10 @@ class LeRobotWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leaving discards an open episode; the finished ones stay staged."""
+        """Leaving discards an open episode; the finished ones stay staged, and where there are none, nothing stays."""
         self.discard_episode()
+        if self._episodes.is_dir() and not any(self._episodes.iterdir()):
+            shutil.rmtree(self.staging, ignore_errors=True)
 
 
 def _base_reader(path: Path, *, append: bool) -> LeRobotReader | None:
@@ -167,6 +170,13 @@ def _base_reader(path: Path, *, append: bool) -> LeRobotReader | None:
     if path.exists():
         raise DatasetError(f"{path} exists already; append to it, choose another path, or delete it")
     return None
+
+
+def _sweep(episodes: Path) -> None:
+    """Remove what processes that are no more have left unfinished."""
+    for scratch in episodes.glob(".*"):
+        if not Path("/proc", scratch.name.rpartition(".")[2]).exists():
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _read_spec(path: Path) -> DatasetSpec:
