@@ -72,6 +72,7 @@ def _open_part(part: MixturePart, *, recipe: Recipe, path: Path) -> Part:
             name=part.dataset,
             split=split,
             validation_share=recipe.validation_share,
+            label_teacher=part.teachers,
         )
 
     episodes = open_episodes(path, name=part.dataset)

@@ -180,7 +180,10 @@ def _take_over(model: Mola, stage: str, *, run: Run, base: Path | None) -> None:
     """
     if stage == "policy" and base is not None:
         whole = load_checkpoint(base)
-        if whole.stage == "policy":  # a policy that goes on learning, from other demonstrations for instance
+        same = whole.stage == "policy" and whole.recipe.model == run.recipe.model
+        if (
+            same and run.recipe.policy.mixture == "finetuned"
+        ):  # it goes on learning, from other demonstrations for instance
             put_weights(model, model_weights(whole), where=str(base))
             return
     for source, parts in _needed(stage, run.recipe):

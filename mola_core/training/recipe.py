@@ -182,6 +182,8 @@ class MixturePart(Record):
     """A name; where it lies the command line says."""
     weight: float = Field(gt=0.0)
     """Share of the samples, relative to the other parts'."""
+    teachers: str | dict[str, str] = "twin"
+    """Whose labels stage II learns from: of all modalities, or of each."""
 
 
 class ActingSpec(Record):

@@ -144,13 +144,19 @@ class IdmObjective(nn.Module):
         if "depth" in batch:
             depth = batch["depth"].float().clamp(max=self._spec.farthest)
             found["depth"] = _enlarged(depth, size)[:, :, None]  # B c 1 H W
-        if "semantic" in batch:
+        if "semantic" in batch and batch["semantic"].ndim == 5:  # a picture model's features, B c h w D
+            found["semantic"] = self._enlarged_vectors(batch["semantic"].float(), size)
+        elif "semantic" in batch:
             classes = _mixture_of(self.model).decoders.modalities["semantic"].channels
             found["semantic"] = _enlarged(batch["semantic"].float(), size).long().clamp(max=classes - 1)  # B c H W
         if "flow" in batch:
-            flow = rearrange(batch["flow"], "b c h w d -> b (c d) h w") / FLOW_UNIT
-            found["flow"] = rearrange(_enlarged(flow, size), "b (c d) h w -> b c d h w", d=2)
+            found["flow"] = self._enlarged_vectors(batch["flow"] / FLOW_UNIT, size)
         return found
+
+    @staticmethod
+    def _enlarged_vectors(maps: Float[Tensor, "B c h w D"], size: tuple[int, int]) -> Float[Tensor, "B c D H W"]:
+        flat = rearrange(maps, "b c h w d -> b (c d) h w")
+        return rearrange(_enlarged(flat, size), "b (c d) h w -> b c d h w", c=maps.shape[1])
 
     def drawn(self, batch: Batch, *, imagined: bool) -> dict[str, dict[str, Tensor]]:
         """What each member draws of the future, by ``rgb`` and modality."""
@@ -206,8 +212,7 @@ def reconstructions(objective: IdmObjective, batch: Batch) -> np.ndarray:
     for member, drawn in objective.drawn(batch, imagined=False).items():
         rows[f"{member} rgb"] = as_frames(drawn["rgb"][:, 0])
         for name in labels.keys() & drawn.keys():
-            value = drawn[name][:, 0]
-            rows[f"{member} {name}"] = _shown(name, value.argmax(dim=1) if name == "semantic" else value, spans[name])
+            rows[f"{member} {name}"] = _shown(name, _chosen(name, drawn[name][:, 0], labels[name]), spans[name])
     return side_by_side(rows)
 
 
@@ -222,11 +227,17 @@ def code_usage(model: Mola) -> np.ndarray:
 def _shown(name: str, values: Tensor, span: float) -> np.ndarray:
     """Frames of a modality: B H W classes, B 1 H W depth or B 2 H W flow."""
     array = values.float().cpu().numpy()
-    if name == "semantic":
+    if array.ndim == 3:
         return np.stack([as_classes(each) for each in array.astype(np.int64)])
     if name == "flow":
         return np.stack([as_motion(np.moveaxis(each, 0, -1), most=span) for each in array])
-    return np.stack([as_heat(each[0], low=0.0, high=span) for each in array])
+    low = -span if name == "semantic" else 0.0  # of features the first number is shown
+    return np.stack([as_heat(each[0], low=low, high=span) for each in array])
+
+
+def _chosen(name: str, drawn: Tensor, label: Tensor) -> Tensor:
+    """Classes where the label is classes, what was drawn itself elsewhere."""
+    return drawn.argmax(dim=1) if name == "semantic" and label.ndim == 4 else drawn
 
 
 def _span(values: Tensor) -> float:

@@ -9,6 +9,7 @@ from mola_core.nets.config import (
     IdmConfig,
     LanguageConfig,
     MixtureConfig,
+    ModalityConfig,
     MolaConfig,
     SvdConfig,
     VideoFormerConfig,
@@ -25,6 +26,12 @@ from mola_core.training.recipe import (
     VideoStage,
 )
 
+_TEACHERS = {"depth": "depth_anything_v2", "semantic": "sam2", "flow": "cotracker3"}
+_MODALITIES = {
+    "depth": ModalityConfig(loss="l1", channels=1),
+    "semantic": ModalityConfig(loss="l2", channels=256),  # features of SAM 2's image encoder
+    "flow": ModalityConfig(loss="l1", channels=2),
+}
 _NUM_FRAMES = 16
 _SIDE = 256
 
@@ -49,7 +56,7 @@ def full() -> Recipe:
         mixture=MixtureConfig(
             tokens=FeatureTokensConfig(),
             idm=IdmConfig(codebook=CodebookConfig()),
-            decoders=DecodersConfig(),
+            decoders=DecodersConfig(modalities=_MODALITIES),
         ),
     )
     return Recipe(
@@ -57,7 +64,9 @@ def full() -> Recipe:
         summary="the paper's model at its size; 8 GPUs of 80 GB",
         io=io,
         model=model,
-        mixture=tuple(MixturePart(dataset=name, weight=weight) for name, weight in PAPER_STAGE_1.items()),
+        mixture=tuple(
+            MixturePart(dataset=name, weight=weight, teachers=_TEACHERS) for name, weight in PAPER_STAGE_1.items()
+        ),
         demonstrations=(MixturePart(dataset="demonstrations", weight=1.0),),
         validation_share=0.02,
         video=VideoStage(

@@ -11,7 +11,7 @@ def twin_tiny() -> Recipe:
         twin(),
         name="twin-tiny",
         summary="the whole line from demonstrations to a score in minutes; no policy to speak of",
-        io=twin_io(width=80, height=48, horizon=16, execute_steps=8, foresight=(8, 16)),
+        io=twin_io(width=80, height=48, horizon=16, execute_steps=5, foresight=(8, 16)),
         model={
             "backbone": {"width": 80, "height": 48, "width_fine": 64, "width_coarse": 96, "feature_width": 32},
             "visual": {"width": 96, "inner": 64, "keypoints": 16},

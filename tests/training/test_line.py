@@ -1,0 +1,220 @@
+"""From a dataset to a policy that acts, over all stages of the smallest recipe."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from line_data import write_blobs
+from training_fakes import ONE, StopAfter
+
+from mola_core.cli.dispatch import main
+from mola_core.contracts.errors import ConfigError
+from mola_core.contracts.io_spec import ContractMismatchError, DataContract
+from mola_core.data.errors import DataError
+from mola_core.nets.mola import NetObservation
+from mola_core.nets.protocols import Instruction
+from mola_core.training.checkpoint import CheckpointError, load_checkpoint, load_policy_modules, read_weights
+from mola_core.training.loop import StoppedError
+from mola_core.training.metrics import read_metrics
+from mola_core.training.pipeline import STAGES, Run, train
+from mola_core.training.progress import SilentReporter
+from mola_core.training.recipe import Recipe
+from mola_core.training.recipes import recipe_named
+from mola_core.training.recipes.changes import with_settings
+from mola_core.training.stopping import StopRequest
+
+SHORT = [
+    "video.steps=4",
+    "video.batch_size=4",
+    "idm.steps=3",
+    "idm.batch_size=4",
+    "policy.steps=4",
+    "policy.batch_size=4",
+]
+
+
+def short(name: str = "twin-tiny", *settings: str) -> Recipe:
+    recipe = recipe_named(name)
+    mine = [setting for setting in SHORT if getattr(recipe, setting.partition(".")[0]) is not None]
+    return with_settings(recipe, [*mine, "validation_share=0.2", *settings])
+
+
+def run_of(folder: Path, data: Path, recipe: Recipe, **fields) -> Run:
+    values = {"world": ONE, "reporter": SilentReporter(), "stop": StopRequest()} | fields
+    return Run(recipe=recipe, folder=folder, data={"twin": data}, **values)
+
+
+@pytest.fixture(scope="module")
+def blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_blobs(tmp_path_factory.mktemp("data") / "blobs")
+
+
+@pytest.fixture(scope="module")
+def trained(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run."""
+    folder = tmp_path_factory.mktemp("run")
+    train(run_of(folder, blobs, short()), STAGES)
+    return folder
+
+
+def curve(folder: Path) -> list[tuple[int, float]]:
+    return [(line["step"], line["loss"]) for line in read_metrics(folder)]
+
+
+def test_the_last_checkpoint_acts(trained: Path) -> None:
+    model, checkpoint = load_policy_modules(trained / "policy" / "final")
+    io = checkpoint.recipe.io
+    language = checkpoint.recipe.model.language
+    instruction = Instruction(
+        tokens=torch.zeros(1, language.length, language.token_width),
+        mask=torch.ones(1, language.length, dtype=torch.bool),
+        pooled=torch.zeros(1, language.pooled_width),
+    )
+    view = io.views[0]
+    observation = NetObservation(
+        images=torch.zeros(1, len(io.views), 3, view.height, view.width),
+        instruction=instruction,
+        state=torch.zeros(1, len(io.contract.state)),
+    )
+    noise = torch.zeros(1, len(io.views), model.backbone.num_frames, *model.backbone.latent_shape)
+    with torch.no_grad():
+        actions = model.act(observation, video_noise=noise, action_noise=torch.zeros(1, io.horizon, 7))
+    assert actions.shape == (1, io.horizon, 7)
+    assert checkpoint.normalization is not None
+    absolute = checkpoint.normalization.denormalize_actions(actions[0].numpy(), state=np.zeros(13))
+    assert np.isfinite(absolute).all()
+
+
+def test_every_stage_leaves_metrics_pictures_and_a_checkpoint(trained: Path) -> None:
+    shown = {"video": {"imagined"}, "idm": {"reconstructions", "codes"}, "policy": {"attention", "codes"}}
+    for stage, pictures in shown.items():
+        assert load_checkpoint(trained / stage / "final").stage == stage
+        assert {path.stem.partition("-")[0] for path in (trained / stage / "pictures").iterdir()} == pictures
+        assert {line["split"] for line in read_metrics(trained / stage)} == {"training", "validation"}
+    (validation,) = [line for line in read_metrics(trained / "video") if line["split"] == "validation"]
+    assert {"one_step_error", "standing_still_error"} <= validation.keys()
+    assert any(name.endswith("_perplexity") for name in read_metrics(trained / "idm")[0])
+
+
+def test_later_stages_keep_what_earlier_ones_made(trained: Path) -> None:
+    video, idm, policy = (
+        read_weights(load_checkpoint(trained / stage / "final")) for stage in ("video", "idm", "policy")
+    )
+    backbone = [name for name in video if name.startswith("model.backbone.")]
+    assert backbone
+    assert all(torch.equal(video[name], policy[name]) for name in backbone)
+    assert not all(torch.equal(idm[name], policy[name]) for name in policy if name.startswith("model.mixture."))
+    assert not any(name.startswith(("rgb.", "modalities.")) for name in policy)  # decoders are dropped
+
+
+def test_a_stage_that_is_stopped_goes_on_to_the_same_curve(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "caches").symlink_to(trained / "caches")
+    for stage in ("video", "idm"):
+        (tmp_path / stage).symlink_to(trained / stage)
+    with pytest.raises(StoppedError):
+        train(run_of(tmp_path, blobs, short(), stop=StopAfter(3)), ["policy"])
+    train(run_of(tmp_path, blobs, short()), ["policy"])
+    assert curve(tmp_path / "policy") == curve(trained / "policy")
+
+
+def test_a_variant_takes_the_video_model_of_another_run(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    recipe = short("twin-tiny.vpp-like")
+    final = train(run_of(tmp_path, blobs, recipe, base=trained / "policy" / "final"), ["policy"])
+    video, policy = read_weights(load_checkpoint(trained / "video" / "final")), read_weights(load_checkpoint(final))
+    assert torch.equal(policy["model.backbone.enter.weight"], video["model.backbone.enter.weight"])
+    assert not any(name.startswith("model.mixture") for name in policy)
+
+
+@pytest.mark.parametrize(
+    "name", ["twin-tiny.diffusion-policy", "twin-tiny.from-scratch", "twin-tiny.frozen", "twin-tiny.single-rgb"]
+)
+def test_variants_train(blobs: Path, trained: Path, tmp_path: Path, name: str) -> None:
+    recipe = short(name)
+    stages = ["idm", "policy"] if name.endswith("rgb") else ["policy"]
+    train(run_of(tmp_path, blobs, recipe, base=trained / "idm" / "final", caches=trained / "caches"), stages)
+    assert load_policy_modules(tmp_path / "policy" / "final")[1].recipe == recipe
+
+
+def test_a_learned_autoencoder_comes_first(blobs: Path, tmp_path: Path) -> None:
+    recipe = short("twin-tiny.unet", "autoencoder.steps=2", "autoencoder.batch_size=4")
+    train(run_of(tmp_path, blobs, recipe), ["autoencoder", "video"])
+    assert {path.name.partition("-")[0] for path in (tmp_path / "caches").iterdir()} == {"latents"}
+    coder, video = (read_weights(load_checkpoint(tmp_path / stage / "final")) for stage in ("autoencoder", "video"))
+    kept = [name for name in coder if name.startswith("model.backbone.autoencoder.")]
+    assert kept
+    assert all(torch.equal(coder[name], video[name]) for name in kept)
+
+
+def test_features_can_be_computed_in_every_step_instead(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    recipe = short("twin-tiny", "policy.cache_features=false", "policy.steps=1")
+    train(run_of(tmp_path, blobs, recipe, base=trained / "idm" / "final"), ["policy"])
+    assert not (tmp_path / "caches").exists()
+
+
+# --- what bad input gets ----------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_whose_place_is_not_said_is_named(tmp_path: Path) -> None:
+    run = Run(recipe=short(), folder=tmp_path, data={}, world=ONE, reporter=SilentReporter(), stop=StopRequest())
+    with pytest.raises(ConfigError, match="needs the datasets twin; say where they lie: --data twin=PATH"):
+        train(run, ["video"])
+
+
+def test_a_place_without_a_dataset_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no dataset"):
+        train(run_of(tmp_path, tmp_path / "nothing", short()), ["video"])
+
+
+def test_a_dataset_of_another_contract_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    other = DataContract(cameras=("third_person", "wrist"), period_ns=50_000_000)
+    data = write_blobs(tmp_path / "other", contract=other, labelled=False, episodes=2)
+    with pytest.raises(ContractMismatchError, match="period_ns 50000000 against 100000000"):
+        train(run_of(tmp_path / "run", data, short("twin-tiny.diffusion-policy")), ["policy"])
+    assert not (tmp_path / "run" / "policy" / "metrics.jsonl").exists()
+
+
+def test_missing_labels_are_refused(tmp_path: Path, trained: Path) -> None:
+    data = write_blobs(tmp_path / "bare", labelled=False, episodes=2)
+    with pytest.raises(DataError, match="mola data label"):
+        train(run_of(tmp_path / "run", data, short(), base=trained / "video" / "final"), ["idm"])
+
+
+def test_a_stage_without_the_one_before_it_is_refused(blobs: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"stage policy builds on stage video, .* train that first"):
+        train(run_of(tmp_path, blobs, short()), ["policy"])
+
+
+def test_a_base_of_another_architecture_is_refused(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    recipe = short("twin-tiny", "model.backbone.width_fine=32")
+    with pytest.raises(CheckpointError, match="is of another architecture than its model"):
+        train(run_of(tmp_path, blobs, recipe, base=trained / "idm" / "final"), ["policy"])
+
+
+def test_a_folder_of_another_recipe_is_refused(blobs: Path, trained: Path) -> None:
+    with pytest.raises(ConfigError, match=r"belongs to another recipe: policy\.steps was 4 and is 9"):
+        train(run_of(trained, blobs, short("twin-tiny", "policy.steps=9")), ["policy"])
+
+
+def test_a_recipe_without_that_stage_is_refused(blobs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"recipe twin-tiny\.diffusion-policy has none of the stages idm"):
+        train(run_of(tmp_path, blobs, short("twin-tiny.diffusion-policy")), ["idm"])
+
+
+def test_the_command_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "stage1", "--recipe", "twn"]) == 2
+    assert "did you mean 'twin'" in capsys.readouterr().err
+    assert main(["train", "stage1", "--recipe", "twin-tiny", "--data", "x=somewhere"]) == 2
+    assert "has no dataset 'x'; it has twin" in capsys.readouterr().err
+    assert main(["train", "stage1", "--recipe", "full", "--data", "somewhere"]) == 2
+    assert "write --data NAME=somewhere" in capsys.readouterr().err
+
+
+def test_the_command_lists_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert "twin-tiny" in listed
+    assert ".vpp-like" in listed
+    assert main(["train", "recipes", "twin-tiny"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "twin-tiny"
