@@ -23,7 +23,9 @@ EXECUTABLES = (
     "lifecycle_manager_node",
     "mola_process",
     "policy_node",
+    "reset_overlay_node",
     "scripted_policy_node",
+    "teleop_node",
 )
 
 
@@ -125,6 +127,28 @@ def test_everything_to_record_with_is_one_launch_file(installed: dict[str, str])
     rig = by_name(launched("record.launch.xml", installed, world="rig", site="/rig.yaml"))
     assert "twin" not in rig
     assert parameters(rig["episode_recorder"])["site"] == "/rig.yaml"
+
+
+def test_a_person_moves_the_arm_of_twin_or_rig(installed: dict[str, str]) -> None:
+    twin = by_name(launched("teleop.launch.xml", installed, device="gamepad", overlay="true"))
+    assert list(twin) == [
+        "twin",
+        "camera_third_person",
+        "camera_wrist",
+        "controller",
+        "reset_overlay",
+        "teleop",
+        "lifecycle_manager",
+    ]
+    given = parameters(twin["teleop"])
+    assert (given["device"], given["stop_within_ms"], given["world_host"]) == ("gamepad", 150.0, "127.0.0.2")
+    managed = parameters(twin["lifecycle_manager"])["managed_nodes"]
+    assert managed[-2:] == ["reset_overlay", "teleop"]
+    rig = by_name(launched("teleop.launch.xml", installed, world="rig", site="/rig.yaml"))
+    assert list(rig) == ["camera_third_person", "camera_wrist", "controller", "teleop", "lifecycle_manager"]
+    assert parameters(rig["teleop"])["site"] == "/rig.yaml"
+    recorded = by_name(launched("record.launch.xml", installed, teleop="expert"))
+    assert parameters(recorded["teleop"])["device"] == "expert"
 
 
 def test_the_rig_has_no_site_of_its_own(installed: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from mola_core.contracts.geometry import rotvec_from_rotation
 from mola_core.contracts.teleop import Twist, TwistFrame
 from mola_core.contracts.types import RobotMode, RobotState, SafetyMode
 from mola_twin.expert.expert import ARRIVED_M, ARRIVED_RAD, SKILLS
+from mola_twin.expert.home import home_pose
 from mola_twin.expert.stages import Stage
 from mola_twin.expert.tool_path import ToolPose
 from mola_twin.tasks.success import PREDICATES
@@ -17,6 +18,7 @@ from mola_twin.tasks.truth import Truth
 GAIN = 2.5
 """1/s: how hurriedly a distance is closed; the loop of seeing, steering and moving takes about 0.2 s."""
 FASTEST_M_S, FASTEST_RAD_S = 0.4, 1.2
+HOME_M = 0.02
 SETTLED_M_S = 0.02
 """A tool this slow has arrived."""
 
@@ -80,6 +82,16 @@ class Steering:
         if before is None or stamp_ns <= before[0]:
             return 0.0
         return tool.distance(before[1]) * NS_PER_S / (stamp_ns - before[0])
+
+
+def homeward(truth: Truth) -> Twist | None:
+    """Which way to push to get home: up first, then over; None once the tool is there."""
+    home, tool = home_pose(), ToolPose.from_transform(truth.base_from_tcp)
+    aside = float(np.hypot(tool.x - home.x, tool.y - home.y))
+    if tool.distance(home) < HOME_M:
+        return None
+    target = tool.at_height(home.z) if aside > HOME_M and tool.z < home.z - HOME_M else home
+    return Twist(_towards(truth, target, speed=FASTEST_M_S), TwistFrame.BASE)
 
 
 def _towards(truth: Truth, target: ToolPose, *, speed: float) -> np.ndarray:
