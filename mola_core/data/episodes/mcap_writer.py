@@ -167,6 +167,9 @@ class ChunkBuilder:
     """Collects messages of a chunk."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self.size = 0
         self._parts: list[Part] = []
         self._index: dict[int, list[tuple[int, int]]] = {}
@@ -187,7 +190,7 @@ class ChunkBuilder:
         if not self._parts:
             return None
         chunk = ChunkOfMessages(self._parts, self.size, self._crc, self._start_ns, self._end_ns, self._index)
-        self.__init__()  # type: ignore[misc]  # begins anew
+        self._begin()
         return chunk
 
 
@@ -197,7 +200,7 @@ def _message_index(chunk: ChunkOfMessages, *, offset: int) -> tuple[bytes, dict[
     for channel, entries in chunk.index.items():
         offsets[channel] = offset + builder.count
         MessageIndex(channel_id=channel, records=entries).write(builder)
-    return builder.end(), offsets
+    return _end(builder), offsets
 
 
 def _summary(groups: Iterable[tuple[Opcode, bytes]], *, start: int) -> list[bytes]:
@@ -221,4 +224,9 @@ def _bytes_of(*records: McapRecord) -> bytes:
     builder = RecordBuilder()
     for record in records:
         record.write(builder)
-    return builder.end()
+    return _end(builder)
+
+
+def _end(builder: RecordBuilder) -> bytes:
+    data: bytes = builder.end()  # type: ignore[no-untyped-call]  # the library annotates most, not this
+    return data
