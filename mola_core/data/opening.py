@@ -1,5 +1,6 @@
 """From a path to samples, whatever the format that lies there."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mola_core.contracts.io_spec import DataContract
@@ -49,11 +50,13 @@ def open_samples(
     cached: bool = True,
     split: Split = "all",
     validation_share: float = 0.05,
-    label_teacher: str = "twin",
+    label_teacher: str | Mapping[str, str] = "twin",
     skip_bad: bool = False,
     quiet: bool = False,
 ) -> WindowedSource:
     """Samples of the dataset at ``path``; with ``cached``, decoded frames are kept in ``cache_folder`` (``.mola-cache`` beside it).
+
+    ``label_teacher`` names whose labels, of all kinds or of each.
 
     Raises:
         DataError: no such dataset, or it lacks what ``window`` asks for.

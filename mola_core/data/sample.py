@@ -86,7 +86,8 @@ class Sample:
     motion: Motion
     instruction: str
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """``depth`` float32 [C, 1+T, h, w], metres or the teacher's unit, 0 unknown; ``semantic`` uint8 [C, 1+T, h, w], class numbers;
+    """``depth`` float32 [C, 1+T, h, w], metres or the teacher's unit, 0 unknown; ``semantic`` uint8 [C, 1+T, h, w], class numbers, or
+    float32 [C, 1+T, h, w, D], a picture model's features;
     ``flow`` float32 [C, T, h, w, 2], where each cell of now has moved to, in fractions of the view's width and height, with
     ``flow_mask`` bool [C, T, h, w], true where that is known."""
     dataset: str = ""

@@ -2,7 +2,7 @@
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ from mola_core.contracts.io_spec import DataContract
 from mola_core.data.batch import Batch
 from mola_core.data.errors import DataError
 from mola_core.data.frame_store import DecodingStore, FrameStore, cached_store, first_rows
-from mola_core.data.labels.reader import LabelReader, open_labels
+from mola_core.data.labels.reader import JoinedReader, LabelReader, open_labels
 from mola_core.data.sample import Motion, Place, Sample, WindowSpec
 from mola_core.data.sources.protocol import EpisodeNumbers, EpisodeSource
 
@@ -44,7 +44,7 @@ class WindowedSource:
         cache_folder: Path | None,
         split: Split = "all",
         validation_share: float = 0.05,
-        label_teacher: str | None = None,
+        label_teacher: str | Mapping[str, str] | None = None,
         offset_period_ns: int | None = None,
         quiet: bool = False,
     ) -> None:
@@ -77,23 +77,30 @@ class WindowedSource:
         self._labels = self._open_labels(label_teacher, cache_folder)
         self._numbers: OrderedDict[int, EpisodeNumbers] = OrderedDict()
 
-    def _open_labels(self, teacher: str | None, cache_folder: Path | None) -> LabelReader | None:
-        if not self._window.labels:
+    def _open_labels(self, teachers: str | Mapping[str, str] | None, cache_folder: Path | None) -> LabelReader | None:
+        wanted = self._window.labels
+        if not wanted:
             return None
-        if teacher is None or cache_folder is None:
-            raise DataError(
-                f"{self._source.path}: labels {self._window.labels} need a teacher's name and a folder for the cache"
-            )
+        if teachers is None or cache_folder is None:
+            raise DataError(f"{self._source.path}: labels {wanted} need a teacher's name and a folder for the cache")
         if len(self._cameras) != len(self._window.views):
             raise DataError(
                 f"{self._source.path} has only the cameras {self._cameras}; labels need all of {self._window.cameras}"
             )
+        if isinstance(teachers, str):
+            return self._labels_of(teachers, wanted, cache_folder)
+        unsaid = set(wanted) - set(teachers)
+        if unsaid:
+            raise DataError(f"{self._source.path}: no teacher is named for {', '.join(sorted(unsaid))}")
+        return JoinedReader({name: self._labels_of(teachers[name], (name,), cache_folder) for name in wanted})
+
+    def _labels_of(self, teacher: str, wanted: Sequence[str], cache_folder: Path) -> LabelReader:
         return open_labels(
             self._source.path,
             teacher=teacher,
             num_episodes=len(self._lengths),
             num_rows=int(self._lengths.sum()),
-            wanted=self._window.labels,
+            wanted=wanted,
             cache_folder=cache_folder,
             digest=self._source.digest(),
         )

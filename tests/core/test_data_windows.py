@@ -287,7 +287,7 @@ def test_nan_in_the_data_is_named(dataset: Path, monkeypatch: pytest.MonkeyPatch
         source.sample(0)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "uint16", "int16", "float32"])
 def test_packed_labels_come_back(dtype: str) -> None:
     array = (np.random.default_rng(0).normal(size=(5, 4, 3)) * 90).astype(dtype)
     np.testing.assert_array_equal(unpack(pack(array), dtype=dtype, shape=array.shape), array)
@@ -307,7 +307,6 @@ MAPS = MapsInfo(
     labels=("depth", "semantic", "flow"),
     sizes=dict.fromkeys(CONTRACT.cameras, (8, 6)),
     flow_offsets=(2, 4),
-    depth_unit=0.5,
 )
 
 
@@ -319,7 +318,9 @@ def write_maps(dataset: Path, *, episodes: int) -> None:
         arrays = {}
         for camera in CONTRACT.cameras:
             arrays[f"depth/{camera}"] = np.broadcast_to(number, (length, 6, 8)).astype(np.uint16)
-            arrays[f"semantic/{camera}"] = np.full((length, 6, 8), episode, np.uint8)
+            arrays[f"depth_scale/{camera}"] = np.full(length, 0.5, np.float32)
+            arrays[f"semantic/{camera}"] = np.full((length, 6, 8, 3), 100, np.int8)
+            arrays[f"semantic_scale/{camera}"] = np.full((length, 3), [0.1, 0.2, episode], np.float32)
             for offset in MAPS.flow_offsets:
                 arrays[f"flow+{offset}/{camera}"] = np.full((length, 6, 8, 2), offset * 1024, np.int16)
                 arrays[f"flow_known+{offset}/{camera}"] = np.ones((length, 6, 8), np.uint8)
@@ -332,10 +333,24 @@ def test_labels_of_a_picture_model_reach_the_sample(tmp_path: Path) -> None:
     wanted = window(labels=("depth", "semantic", "flow"))
     labels = open_samples(path, wanted, label_teacher="fake", quiet=True).sample(10).labels
     np.testing.assert_allclose(labels["depth"][0, :, 0, 0], [5.0, 5.5, 5.5])
+    np.testing.assert_allclose(labels["semantic"][1, 2, 5, 7], [10.0, 20.0, 0.0], rtol=1e-6)
     np.testing.assert_allclose(labels["flow"][1, :, 0, 0, 0], [0.25, 0.25])
     assert labels["flow_mask"][:, 0].sum() == 0, "beyond the end nothing is known"
     with pytest.raises(DataError, match="labelled the flow over"):
         open_samples(path, window(labels=("flow",), offsets=(0, 3)), label_teacher="fake", quiet=True).sample(0)
+
+
+def test_each_label_may_have_a_teacher_of_its_own(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "demo")
+    write_maps(path, episodes=3)
+    wanted = window(labels=("depth", "flow"))
+    one = open_samples(path, wanted, label_teacher="fake", quiet=True).sample(1).labels
+    two = open_samples(path, wanted, label_teacher={"depth": "fake", "flow": "fake"}, quiet=True).sample(1).labels
+    assert set(two) == {"depth", "flow", "flow_mask"}
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, two[name])
+    with pytest.raises(DataError, match="no teacher is named for flow"):
+        open_samples(path, wanted, label_teacher={"depth": "fake"}, quiet=True)
 
 
 def test_missing_labels_are_named(tmp_path: Path) -> None:

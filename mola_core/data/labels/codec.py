@@ -7,7 +7,7 @@ from jaxtyping import Shaped, UInt8
 
 from mola_core.data.errors import DataError
 
-DTYPES = ("uint8", "uint16", "int16", "float32")
+DTYPES = ("int8", "uint8", "uint16", "int16", "float32")
 _LEVEL = 4
 
 

@@ -51,9 +51,10 @@ class RigidSceneInfo(_Record):
 class MapsInfo(_Record):
     """Maps from a picture model. Arrays of an episode of R rows, by what is in ``labels``:
 
-    ``depth/CAMERA`` uint16 [R, h, w], counts of ``depth_unit`` of the model's own unit, 0 unknown;
-    ``semantic/CAMERA`` uint8 [R, h, w]; ``flow+K/CAMERA`` int16 [R, h, w, 2], from each row to the one K later, in
-    ``flow_unit`` fractions of the view, and ``flow_known+K/CAMERA`` uint8 [R, h, w].
+    ``depth/CAMERA`` uint16 [R, h, w], 0 unknown, times ``depth_scale/CAMERA`` float32 [R] in the model's own unit;
+    ``semantic/CAMERA`` int8 [R, h, w, D] times ``semantic_scale/CAMERA`` float32 [R, D];
+    ``flow+K/CAMERA`` int16 [R, h, w, 2], from each row to the one K later, in ``flow_unit`` fractions of the view, and
+    ``flow_known+K/CAMERA`` uint8 [R, h, w].
     """
 
     kind: Literal["maps"] = "maps"
@@ -64,7 +65,6 @@ class MapsInfo(_Record):
     labels: tuple[str, ...]
     sizes: dict[str, tuple[int, int]]
     """(width, height) of the maps of each camera."""
-    depth_unit: float = Field(default=1.0, gt=0.0)
     flow_offsets: tuple[int, ...] = ()
     flow_unit: float = Field(default=2.0**-13, gt=0.0)
 

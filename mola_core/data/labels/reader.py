@@ -1,11 +1,11 @@
 """From stored labels to those of a sample, one class a kind of storage behind :class:`LabelReader`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float32, Int
 
 from mola_core.cli.progress import Progress
 from mola_core.data.errors import DataError
@@ -90,6 +90,26 @@ def _build(path: Path, folder: LabelFolder, *, num_episodes: int, num_rows: int)
     return build_cache(path, num_rows=num_rows, blocks=blocks())
 
 
+class JoinedReader:
+    """Each label from a teacher of its own."""
+
+    def __init__(self, readers: Mapping[str, LabelReader]) -> None:
+        self._readers = readers
+
+    def labels(
+        self,
+        names: Sequence[str],
+        *,
+        cameras: Sequence[str],
+        rows: Int[np.ndarray, "1+T"],
+        present: Bool[np.ndarray, "1+T"],
+    ) -> Labels:
+        labels: Labels = {}
+        for name in names:
+            labels |= self._readers[name].labels((name,), cameras=cameras, rows=rows, present=present)
+        return labels
+
+
 class RigidSceneReader:
     """Exact labels of a simulator."""
 
@@ -152,25 +172,25 @@ class MapsReader:
         present: Bool[np.ndarray, "1+T"],
     ) -> Labels:
         labels: Labels = {}
-        if "depth" in names:
-            unit = np.float32(self._info.depth_unit)
-            labels["depth"] = np.stack([self._arrays[f"depth/{name}"][rows] * unit for name in cameras]).astype(
-                np.float32
-            )
-        if "semantic" in names:
-            labels["semantic"] = np.stack([self._arrays[f"semantic/{name}"][rows] for name in cameras])
+        for name in ("depth", "semantic"):
+            if name in names:
+                labels[name] = np.stack([self._scaled(name, camera, rows) for camera in cameras])
         if "flow" in names:
             offsets = self._offsets(rows, present)
-            unit = np.float32(self._info.flow_unit)
-            now = int(rows[0])
-            labels["flow"] = np.stack(
-                [np.stack([self._arrays[f"flow+{k}/{name}"][now] * unit for k in offsets]) for name in cameras]
-            )
-            known = np.stack(
-                [np.stack([self._arrays[f"flow_known+{k}/{name}"][now] > 0 for k in offsets]) for name in cameras]
-            )
-            labels["flow_mask"] = known & present[1:, None, None]
+            flow = self._of_pairs("flow", cameras, row=int(rows[0]), offsets=offsets)
+            labels["flow"] = flow * np.float32(self._info.flow_unit)
+            known = self._of_pairs("flow_known", cameras, row=int(rows[0]), offsets=offsets)
+            labels["flow_mask"] = (known > 0) & present[1:, None, None]
         return labels
+
+    def _scaled(self, name: str, camera: str, rows: Int[np.ndarray, "1+T"]) -> Float32[np.ndarray, "1+T h w *D"]:
+        counts, scale = self._arrays[f"{name}/{camera}"][rows], self._arrays[f"{name}_scale/{camera}"][rows]
+        values: Float32[np.ndarray, "1+T h w *D"] = counts * scale[:, None, None]
+        return values
+
+    def _of_pairs(self, name: str, cameras: Sequence[str], *, row: int, offsets: Sequence[int]) -> np.ndarray:
+        """[C, T, h, w, …] of the stored arrays from ``row`` on."""
+        return np.stack([np.stack([self._arrays[f"{name}+{k}/{one}"][row] for k in offsets]) for one in cameras])
 
     def _offsets(self, rows: Int[np.ndarray, "1+T"], present: Bool[np.ndarray, "1+T"]) -> list[int]:
         """Of the stored flows; beyond the end of an episode any will do, for its mask is false."""

@@ -46,4 +46,5 @@ def _header(entry: EpisodeEntry, path: Path) -> EpisodeHeader:
         length=entry.length,
         instruction=require_instruction(entry.instruction, where=f"{path}, episode {entry.index}"),
         mistakes=tuple((int(first), int(last)) for first, last in entry.meta.get("mistakes", ())),
+        meta=entry.meta,
     )

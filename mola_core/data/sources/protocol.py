@@ -1,9 +1,9 @@
 """What every format of datasets is turned into: episodes of rows with pictures. Windows, caches and labels build on this alone."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -22,6 +22,8 @@ class EpisodeHeader:
     instruction: str
     mistakes: tuple[tuple[int, int], ...] = ()
     """Half-open ranges of rows whose actions are there to be recovered from and not to be imitated."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """What else the dataset notes of it."""
 
 
 @dataclass(frozen=True)

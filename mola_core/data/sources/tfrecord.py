@@ -1,8 +1,8 @@
 """TFRecord files and ``tf.train.Example`` without TensorFlow: nothing is copied until a value is asked for.
 
 Formats: a record is its length (uint64), the masked CRC-32C of that, the bytes, and their masked CRC-32C, all little-endian
-(TensorFlow, ``io/record_writer.h``). An Example is a protocol buffer: field 1 Features, in it field 1 a map from name to Feature, which
-is a list of bytes (1), of floats (2) or of int64 (3). The checksum of lengths is verified; that of the bytes is not.
+(TensorFlow, ``io/record_writer.h``). An Example is a protocol buffer: field 1 Features, in it field 1 a map from name to Feature: a
+list of bytes (1), of floats (2) or of int64 (3). The checksum of lengths is verified; that of the bytes is not.
 """
 
 import mmap

@@ -22,6 +22,7 @@ setup(
             "twin = mola_twin.command:register",
         ],
         "mola.doctor": [],
+        "mola.teachers": ["twin = mola_twin.labels.teacher:open_teacher"],
         "mola.rigs": ["twin = mola_twin.evaluation_rig:open_rig"],
     },
 )

@@ -18,6 +18,8 @@ from mola_core.data.lerobot.writer import LeRobotWriter
 from mola_twin.generation.demonstration import FailedEpisode
 from mola_twin.generation.plan import Assignment, GenerationPlan
 
+SUMMARY = Path("meta") / "generation.json"
+
 
 class GenerationDesk:
     """The state of one generation on disk; any number of processes may share it."""
@@ -88,7 +90,7 @@ class GenerationDesk:
             for entry in reader.episodes:
                 self._place_labels(folder, key=str(entry.meta["key"]), episode=entry.index)
         summary = {"plan": self.plan.model_dump(mode="json"), "failed": self.failures()}
-        (self.dataset / "meta" / "generation.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        (self.dataset / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
         shutil.rmtree(self._folder)
         return reader
 
@@ -97,6 +99,12 @@ class GenerationDesk:
         if source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             source.rename(target)
+
+
+def read_summary(dataset: Path) -> GenerationPlan:
+    """The plan that a finished dataset was made by. OSError, ValueError or KeyError where it has none."""
+    content = json.loads((dataset / SUMMARY).read_text(encoding="utf-8"))
+    return GenerationPlan.model_validate(content["plan"])
 
 
 def _read_plan(path: Path) -> GenerationPlan:
