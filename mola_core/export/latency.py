@@ -75,7 +75,9 @@ def example_observation(io: IoSpec) -> PolicyObservation:
 
 def limits_of(cut: Mapping[Stage, StageModule], *, device: str, dtype: torch.dtype) -> Limits:
     """Work counted in the very modules that are measured; the preview is left out, it is not on the control path."""
-    work = {stage: tflop_of(module, device=device) for stage, module in cut.items() if stage != "preview"}
+    work: dict[Stage, float] = {
+        stage: tflop_of(module, device=device) for stage, module in cut.items() if stage != "preview"
+    }
     return Limits(tflop_per_s=matmul_rate(device=device, dtype=dtype), tflop=work)
 
 

@@ -43,7 +43,8 @@ def _run(arguments: argparse.Namespace) -> int:
         from mola_core.export.latency import limits_of  # noqa: PLC0415  # torch takes seconds to import
         from mola_core.export.stages import DTYPES, StageOptions, stages_of  # noqa: PLC0415
 
-        precision = arguments.precision or ("fp32" if arguments.device == "cpu" else "fp16")
+        usual: Precision = "fp32" if arguments.device == "cpu" else "fp16"
+        precision: Precision = arguments.precision or usual
         model = _model(arguments)
         rows += _torch_rows(arguments, model, ways=ways, precision=precision)
         cut = stages_of(model.mola, io=model.io, options=StageOptions(precision=precision))
@@ -109,9 +110,9 @@ def _torch_rows(
             options=StageOptions(precision=precision, truncated=way != "naive"),
             device=arguments.device,
             mode=modes[way],
+            preview=False,
         )
-        for half in (policy.imagination, policy.actor):
-            half.warm()  # type: ignore[attr-defined]  # engine halves
+        policy.warm()
         yield measure(policy, way=f"torch {way} {precision} {arguments.device}", runs=arguments.runs)
 
 

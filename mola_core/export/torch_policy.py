@@ -15,7 +15,7 @@ from mola_core.runtime.policy import ComposedPolicy
 from mola_core.training.checkpoint import load_policy_modules
 
 
-def open_torch_policy(path: Path, *, options: StageOptions, device: str = "cpu") -> ComposedPolicy:
+def open_torch_policy(path: Path, *, options: StageOptions, device: str = "cpu") -> "TorchPolicy":
     """The policy of a checkpoint.
 
     Raises:
@@ -41,11 +41,16 @@ def torch_policy(
     options: StageOptions,
     device: str = "cpu",
     mode: Mode = "eager",
-) -> ComposedPolicy:
+    preview: bool = True,
+) -> "TorchPolicy":
     """``mola`` as a policy; compiled stages compile in their first calls."""
     io: IoSpec = identity.io_spec
     cut = stages_of(mola, io=io, options=options)
-    engines = {stage: TorchEngine(module, device=device, mode=mode) for stage, module in cut.items()}
+    engines = {
+        stage: TorchEngine(module, device=device, mode=mode)
+        for stage, module in cut.items()
+        if preview or stage != "preview"
+    }
     imagination = EngineImagination(
         identity,
         encoder=engines.get("encoder"),
@@ -61,4 +66,17 @@ def torch_policy(
         language=language,
         modalities=tuple(mola.mixture.members) if mola.mixture is not None else (),
     )
-    return ComposedPolicy(io_spec=io, imagination=imagination, actor=actor)
+    return TorchPolicy(io_spec=io, imagination=imagination, actor=actor)
+
+
+class TorchPolicy(ComposedPolicy):
+    """Both halves by torch."""
+
+    def __init__(self, *, io_spec: IoSpec, imagination: EngineImagination, actor: EngineActor) -> None:
+        super().__init__(io_spec=io_spec, imagination=imagination, actor=actor)
+        self._halves = (imagination, actor)
+
+    def warm(self) -> None:
+        """Compile and capture what is to be."""
+        for half in self._halves:
+            half.warm()

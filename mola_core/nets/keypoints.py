@@ -67,4 +67,4 @@ class Keypoints(nn.Module):
         seen = torch.matmul(share, told)  # p B k 2+v
         seen = rearrange(seen, "p b (m k) v -> (p m) b (k v)", m=config.tokens_per_frame)
         tokens = torch.bmm(seen, self.leave.flatten(0, 1).to(seen.dtype)) + self.bias.flatten(0, 1)[:, None]
-        return rearrange(tokens, "n b d -> b n d")
+        return rearrange(tokens, "n b d -> b n d").to(self.leave.dtype)
