@@ -71,11 +71,11 @@ class Scaling(BaseModel):
 
     def normalize(self, values: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch n"]:
         """Scaled, float32."""
-        return ((values - np.array(self.offset)) / np.array(self.scale)).astype(np.float32)
+        return np.asarray((values - np.array(self.offset)) / np.array(self.scale), dtype=np.float32)
 
     def denormalize(self, values: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch n"]:
         """Inverse of :meth:`normalize`, float64."""
-        return np.asarray(values, dtype=np.float64) * np.array(self.scale) + np.array(self.offset)
+        return np.asarray(values * np.array(self.scale) + np.array(self.offset), dtype=np.float64)
 
 
 class Normalization(BaseModel):

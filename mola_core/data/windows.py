@@ -224,7 +224,8 @@ class WindowedSource:
 
     def _frame_mask(self, present: Bool[np.ndarray, "B 1+T"]) -> Bool[np.ndarray, "B C 1+T"]:
         seen = np.array([camera in self._cameras for camera in self._window.cameras])
-        return present[:, None, :] & seen[None, :, None]
+        mask: Bool[np.ndarray, "B C 1+T"] = present[:, None, :] & seen[None, :, None]
+        return mask
 
     def _stacked_labels(
         self, rows: Int[np.ndarray, "B 1+T"], present: Bool[np.ndarray, "B 1+T"]
@@ -245,7 +246,7 @@ def _offsets(source: EpisodeSource, window: WindowSpec, period_ns: int | None) -
         return offsets
     scaled = np.rint(offsets * (period_ns / source.contract.period_ns)).astype(np.int64)
     steps = np.arange(len(offsets))
-    return np.maximum.accumulate(scaled - steps) + steps
+    return np.array(np.maximum.accumulate(scaled - steps) + steps, dtype=np.int64)
 
 
 def _present_cameras(source: EpisodeSource, window: WindowSpec) -> tuple[str, ...]:

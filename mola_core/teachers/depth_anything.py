@@ -59,6 +59,7 @@ class DepthAnythingTeacher:
 
     def _input_size(self, width: int, height: int) -> tuple[int, int]:
         patch = self._model.config.patch_size
+        assert isinstance(patch, int)  # noqa: S101  # Depth Anything's patches are square
         scale = self._short_side / min(width, height)
         wide, high = (max(round(side * scale / patch), 1) * patch for side in (width, height))
         return wide, high

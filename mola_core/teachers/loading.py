@@ -1,33 +1,28 @@
 """Weights of picture models, from a folder or by name; never a pickle that may run code."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import torch
-
+from mola_core.teachers.pictures import torch_device
 from mola_core.teachers.protocol import TeacherError, TeacherSettings
 
-_Model = TypeVar("_Model", bound=torch.nn.Module)
 
-
-def pretrained(load: Callable[..., _Model], settings: TeacherSettings, *, usual: str) -> _Model:
+def pretrained(load: Callable[..., Any], settings: TeacherSettings, *, usual: str) -> Any:
     """``load`` (a ``from_pretrained`` of transformers) on the settings' weights, in evaluation mode on their device.
 
     Raises:
         TeacherError: no weights were named, or they are missing or of another architecture.
     """
-    from mola_core.teachers.pictures import torch_device  # noqa: PLC0415  # a cycle otherwise
-
     if settings.weights is None:
         raise TeacherError(f"this teacher needs weights: --weights PATH of a downloaded {usual}, or that name itself")
-    wrong: Any
     try:
-        model, report = load(settings.weights, use_safetensors=True, output_loading_info=True)  # type: ignore[misc]
+        loaded = load(settings.weights, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TeacherError(
             f"no weights at {settings.weights!r} ({reason}); download {usual} and give its folder"
         ) from error
+    model, report = loaded
     wrong = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
     if wrong:
         raise TeacherError(

@@ -5,7 +5,7 @@ too (there SAM's, 256 numbers on a 16 × 16 grid).
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -49,7 +49,8 @@ class Sam2Teacher:
 
     @torch.inference_mode()
     def _features(self, views: Views) -> Float[np.ndarray, "R h w D"]:
-        side = self._model.config.prompt_encoder_config.image_size
+        encoder: Any = self._model.config.prompt_encoder_config
+        side = int(encoder.image_size)
         maps = []
         for pictures in batches(views, self._settings.batch):
             pixels = normalized(pictures.to(self._model.device), width=side, height=side)

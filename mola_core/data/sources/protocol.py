@@ -41,12 +41,21 @@ class EpisodeSource(Protocol):
     path: Path
     contract: DataContract
     """Its cameras are our roles; a source without numbers has an empty state and action."""
-    action_lead: int
-    """Rows from "now" to the first action of its chunk: 1 where a row's action is what is commanded at its own instant, 0 where it is
-    the command that leads from this row to the next."""
-    episodes: Sequence[EpisodeHeader]
-    skipped: Sequence[DataError]
-    """Bad files that were left out because that was asked for."""
+
+    @property
+    def action_lead(self) -> int:
+        """Rows from "now" to the first action of its chunk: 1 where a row's action is what is commanded at its own instant, 0 where it
+        is the command that leads from this row to the next.
+        """
+        ...
+
+    @property
+    def episodes(self) -> Sequence[EpisodeHeader]: ...
+
+    @property
+    def skipped(self) -> Sequence[DataError]:
+        """Bad files that were left out because that was asked for."""
+        ...
 
     def digest(self) -> str:
         """Changes when the dataset does; names caches."""
