@@ -107,7 +107,9 @@ class TwistMotion:
     def _joint_velocities(self, velocity: Float[np.ndarray, "6"]) -> Joints | None:
         """Of the arm where it is commanded to be; None in a singularity."""
         try:
-            return np.linalg.solve(jacobian(self._newest.joint_positions, self._site.arm.tcp_offset), velocity)
+            return np.asarray(
+                np.linalg.solve(jacobian(self._newest.joint_positions, self._site.arm.tcp_offset), velocity)
+            )
         except np.linalg.LinAlgError:
             return None
 
@@ -117,7 +119,7 @@ class TwistMotion:
         box = self._site.workspace
         below = np.maximum(position - np.array(box.tcp_min) - _WALL_MARGIN_M, 0.0) / _WALL_S
         above = np.maximum(np.array(box.tcp_max) - _WALL_MARGIN_M - position, 0.0) / _WALL_S
-        return np.clip(velocity, -below, above)
+        return np.asarray(np.clip(velocity, -below, above))
 
 
 class LeaderMotion:
@@ -141,7 +143,7 @@ class LeaderMotion:
         within_s = float(np.abs(self.share * wanted - point.velocity).max()) / ACCELERATION
         path.bend(start_ns, velocity=self.share * wanted, within_s=within_s)
         rows = np.stack([path.at(start_ns + row * PERIOD_NS).positions for row in range(HORIZON)])
-        return np.clip(rows, *self._bounds)
+        return np.asarray(np.clip(rows, *self._bounds))
 
     def _path_through_command(self) -> Path[JointPoint]:
         newest = self._commanded.newest

@@ -28,15 +28,15 @@ class Ramp:
 
     def velocity(self, time_s: float) -> Velocity:
         """At ``time_s`` (>= 0) after the start."""
-        if time_s >= self.duration_s:
-            return self.end
-        return self.start + (self.end - self.start) * (time_s / self.duration_s)
+        share = 1.0 if time_s >= self.duration_s else time_s / self.duration_s
+        velocity: Velocity = self.start + share * (self.end - self.start)
+        return velocity
 
     def displacement(self, time_s: float) -> Velocity:
         """Integral of the velocity from the start on."""
-        if time_s >= self.duration_s:
-            return 0.5 * (self.start + self.end) * self.duration_s + self.end * (time_s - self.duration_s)
-        return self.start * time_s + (self.end - self.start) * (time_s * time_s / (2.0 * self.duration_s))
+        ramped_s = min(time_s, self.duration_s)
+        way: Velocity = 0.5 * (self.start + self.velocity(ramped_s)) * ramped_s + self.end * (time_s - ramped_s)
+        return way
 
 
 @dataclass(frozen=True, slots=True)

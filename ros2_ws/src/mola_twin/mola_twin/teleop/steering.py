@@ -74,7 +74,7 @@ class Steering:
         if stayed_s < stage.dwell_s or not ready:
             return
         self._index, self._entry, self._arrived_ns = self._index + 1, target, None
-        if self._done and not PREDICATES[self.task].judge(truth).met:
+        if self._index == len(self._stages) and not PREDICATES[self.task].judge(truth).met:
             self._begin(truth, target)
 
     def _speed(self, stamp_ns: int, tool: ToolPose) -> float:
