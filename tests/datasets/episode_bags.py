@@ -197,6 +197,7 @@ def write_episode(
     *,
     duration_ms=1500,
     motion_ms=(0, 10_000),
+    hands_off=lambda at_ms: False,
     silent=lambda stream, at_ms: False,
     size=SIZE,
     takeover_ms=None,
@@ -218,7 +219,8 @@ def write_episode(
             messages.append((stamp_ns + delay_ms * NS_PER_MS, topic, kind, make(stamp_ns)))
 
     for at_ms in range(0, duration_ms, 16):
-        source = "teleop/spacemouse" if motion_ms[0] <= at_ms < motion_ms[1] else ""
+        moved = motion_ms[0] <= at_ms < motion_ms[1] and not hands_off(at_ms)
+        source = "teleop/spacemouse" if moved else ""
         add(STATE, "mola_interfaces/msg/RobotState", "state", at_ms, lambda s, a=at_ms: state_message(s, a), 1)
         make = lambda s, a=at_ms, who=source: commanded_message(s, a, who)  # noqa: E731  # as those beside it
         add(COMMANDED, "mola_interfaces/msg/CommandedState", "commanded", at_ms, make, 1)

@@ -88,7 +88,13 @@ def test_scenes_are_found_in_the_notes(meta, scene):
     assert scene_of(meta) == scene
 
 
-def test_pauses_and_empty_recordings_are_refused(tmp_path):
+def test_a_pause_of_the_person_belongs_to_the_motion(tmp_path):
+    hands_off = lambda at_ms: 500 <= at_ms < 900  # noqa: E731
+    path = write_episode(tmp_path, EPISODE, duration_ms=2000, hands_off=hands_off)
+    assert load_track(path, episode=None).duration_ns > 1900 * NS_PER_MS
+
+
+def test_lost_messages_and_empty_recordings_are_refused(tmp_path):
     pause = lambda stream, at_ms: stream == "commanded" and 500 < at_ms < 900  # noqa: E731
     with pytest.raises(EpisodeError, match=r"nothing was commanded for \d+ ms, 0\.\d s into"):
         load_track(write_episode(tmp_path / "a", EPISODE, silent=pause), episode=None)

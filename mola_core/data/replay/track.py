@@ -92,8 +92,7 @@ def _of_dataset(dataset: LeRobotReader, episode: int) -> Track:
 def _of_episode(path: Path) -> Track:
     with EpisodeReader(path) as episode:
         meta = episode.meta
-        # before anybody moves the arm it only holds: replayed would be waiting
-        moved = [one for one in episode.commanded() if one.source and one.gripper_opening is not None]
+        moved = _motion(list(episode.commanded()))
         if len(moved) < 2:
             raise EpisodeError(f"nothing moved the arm in {path}; there is nothing to replay")
         begin_ns = moved[0].stamp_ns
@@ -115,6 +114,12 @@ def _of_episode(path: Path) -> Track:
     )
 
 
+def _motion(commanded: list[CommandedState]) -> list[CommandedState]:
+    """From the first chunk executed to the last: before and after, the arm only holds. Pauses in between belong to it."""
+    active = [at for at, one in enumerate(commanded) if one.source and one.gripper_opening is not None]
+    return commanded[active[0] : active[-1] + 1] if active else []
+
+
 def _evenly(commanded: Sequence[CommandedState], path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Joint targets interpolated, and openings held, at even distances."""
     stamps = np.array([one.stamp_ns for one in commanded])
@@ -123,7 +128,7 @@ def _evenly(commanded: Sequence[CommandedState], path: Path) -> tuple[np.ndarray
         at_s = (stamps[int(gaps.argmax())] - stamps[0]) / 1e9
         raise EpisodeError(
             f"{path}: nothing was commanded for {gaps.max() / NS_PER_MS:.0f} ms, {at_s:.1f} s into the motion; "
-            "only a motion without pauses can be replayed from a recording; convert it and replay the dataset"
+            "the recording lost messages there and cannot be replayed"
         )
     times = np.arange(stamps[0], stamps[-1], _EPISODE_PERIOD_NS)
     joints = np.stack([one.joint_positions for one in commanded])
