@@ -42,7 +42,14 @@ def gaze_of(member: Idm | DirectModality, transition: Transition) -> Gaze:
 def attention_picture(
     model: Mola, transition: Transition, frames: UInt8[np.ndarray, "B C H W 3"]
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The present of the tokens' first camera, and under it where each member looks."""
+    """The rows of :func:`attention_rows` as one picture."""
+    return side_by_side(attention_rows(model, transition, frames))
+
+
+def attention_rows(
+    model: Mola, transition: Transition, frames: UInt8[np.ndarray, "B C H W 3"]
+) -> dict[str, UInt8[np.ndarray, "B H W 3"]]:
+    """The present of the tokens' first camera, and over it where each member looks."""
     if model.mixture is None or model.tokens is None:
         raise ValueError("a model without a mixture looks at no transition")
     rows, columns = model.canvas.grid
@@ -57,7 +64,7 @@ def attention_picture(
             shown[f"{name} {moment}"] = np.stack(
                 [overlaid(frame, heat) for frame, heat in zip(present, maps, strict=True)]
             )
-    return side_by_side(shown)
+    return shown
 
 
 @contextmanager

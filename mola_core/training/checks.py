@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from mola_core.contracts.errors import ConfigError, MolaError
+from mola_core.nets.codebook import Codebook
 from mola_core.training.distributed import World
 from mola_core.training.order import Parts
 from mola_core.training.recipe import StageSpec
@@ -32,6 +33,23 @@ def require_even_parts(spec: StageSpec, world: World, *, stage: str) -> Parts:
             f"{spec.accumulate}; set {stage.partition('-')[0]}.batch_size to a multiple of {share}"
         )
     return Parts(batch_size=spec.batch_size, world_size=world.size, accumulate=spec.accumulate)
+
+
+def require_spread(objective: nn.Module, world: World, *, stage: str) -> None:
+    """Refuse to shard codebooks: dead codes are revived in place, which a shard would not keep.
+
+    Raises:
+        ConfigError: naming the way out.
+    """
+    codebooks = [
+        name
+        for name, module in objective.named_modules()
+        if isinstance(module, Codebook) and module.codes.requires_grad
+    ]
+    if world.size > 1 and world.spread == "shard" and codebooks:
+        raise ConfigError(
+            f"stage {stage} trains {codebooks[0]}, and codebooks cannot be sharded; use --spread replicate"
+        )
 
 
 def require_memory(objective: nn.Module, spec: StageSpec, world: World, *, stage: str) -> None:

@@ -26,6 +26,12 @@ def coder_name(model: Mola) -> str:
     raise ValueError(f"{type(model.backbone).__name__} has no autoencoder")
 
 
+def encoded(model: Mola, pictures: Float[Tensor, "B C T 3 H W"]) -> Float[Tensor, "B C T c h w"]:
+    """Latents of every frame of every camera."""
+    latents = backbone_of(model).encode(flat_cameras(pictures))
+    return rearrange(latents, "(b c) ... -> b c ...", c=pictures.shape[1])
+
+
 def imagine_from(
     model: Mola,
     present: Float[Tensor, "B C c h w"],

@@ -15,7 +15,7 @@ from mola_core.contracts.errors import MolaError
 from mola_core.training.averaging import AveragedWeights
 from mola_core.training.batches import on_device, parts_of_steps
 from mola_core.training.checkpoint import Checkpoint, load_checkpoint, read_resumable, read_weights, save_checkpoint
-from mola_core.training.checks import TooLittleMemoryError, require_even_parts, require_memory
+from mola_core.training.checks import TooLittleMemoryError, require_even_parts, require_memory, require_spread
 from mola_core.training.distributed import World, exchange_gradients, gathered, spread_over, without_exchange
 from mola_core.training.draws import Draws, seed_of
 from mola_core.training.metrics import MetricsWriter
@@ -94,6 +94,7 @@ class Trainer:
     def __init__(self, stage: Stage, around: Surroundings) -> None:
         self.stage, self.around, self.spec, self.world = stage, around, stage.spec, around.world
         self.parts = require_even_parts(stage.spec, around.world, stage=stage.name)
+        require_spread(stage.objective, around.world, stage=stage.name)
         require_memory(stage.objective, stage.spec, around.world, stage=stage.name)
         self._seed = seed_of(around.seed, stage.name)
         self._order = SampleOrder(stage.shares, batch_size=self.spec.batch_size, seed=self._seed)

@@ -155,6 +155,8 @@ class IdmStage(StageSpec):
     is the true one either way."""
     feature_sigma: float = Field(default=0.1, gt=0.0)
     """Noise level at which features of a true future are tapped."""
+    cache_features: bool = True
+    """Compute the frozen video model's features once and keep them on disk, instead of anew in every step."""
     farthest: float = Field(default=3.0, gt=0.0)
     """Depth beyond it, in the labels' unit, is drawn as if it were there: backgrounds must not outweigh the scene."""
 

@@ -7,10 +7,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from mola_core.contracts.errors import UnsupportedError
 from mola_core.data.sample import SampleSource, WindowSpec
 from mola_core.data.windows import Split
 from mola_core.nets.mola import Mola
 from mola_core.nets.video_diffusion import denoising_loss, imagine_latents
+from mola_core.nets.wan import WanVideo
 from mola_core.training.batches import on_device
 from mola_core.training.datasets import Part, joined_or_none, mixed
 from mola_core.training.draws import Draws
@@ -138,7 +140,15 @@ class VideoObjective(nn.Module):
 
 
 def video_stage(spec: VideoStage, bench: Workbench) -> Stage:
-    """Trains the video network; its autoencoder is frozen."""
+    """Trains the video network; its autoencoder is frozen.
+
+    Raises:
+        UnsupportedError: the backbone packs several pictures into one latent frame.
+    """
+    if isinstance(bench.model.backbone, WanVideo):
+        raise UnsupportedError(
+            "Wan is taken as published, not trained here: mola model import --recipe full.wan --video …"
+        )
     objective = VideoObjective(bench.model, spec)
     training, shares = mixed(_sources(spec, bench, "train"), [part.weight for part in bench.parts])
     validation = joined_or_none(_sources(spec, bench, "validation"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,12 +19,13 @@ from mola_core.nets.tokens import Transition
 from mola_core.training.batches import on_device
 from mola_core.training.datasets import Part, joined_or_none, mixed
 from mola_core.training.draws import Draws
+from mola_core.training.imagining import encoded, features_at, imagine_from
 from mola_core.training.naming import all_but
 from mola_core.training.recipe import IdmStage
 from mola_core.training.rows import rows_of
 from mola_core.training.samples import as_classes, as_heat, as_motion, bars, side_by_side, spaced
 from mola_core.training.stage import Batch, Pictures, Stage
-from mola_core.training.tensors import as_frames, as_pictures
+from mola_core.training.tensors import EncodedSentences, as_frames, as_pictures, instruction_in
 from mola_core.training.workbench import Cached, Workbench
 
 FLOW_UNIT = 0.1
@@ -41,7 +42,11 @@ class TransitionFeatures:
 
 
 class Transitions:
-    """Pairs of now and a future row with labels of the future; a ``BatchSource``."""
+    """Pairs of now and a future row with labels of the future; a ``BatchSource``.
+
+    ``future`` is the number of that frame in the source's window; ``sentences`` asks for whole windows with their instructions, for a
+    video model that runs along.
+    """
 
     def __init__(
         self,
@@ -50,8 +55,11 @@ class Transitions:
         rows: Int[np.ndarray, "n"],
         features: TransitionFeatures | None,
         cameras: tuple[int, ...],
+        future: int = 1,
+        sentences: EncodedSentences | None = None,
     ) -> None:
         self._source, self._rows, self._features, self._cameras = source, rows, features, list(cameras)
+        self._future, self._sentences = future, sentences
 
     def __len__(self) -> int:
         return len(self._source)
@@ -61,25 +69,27 @@ class Transitions:
         samples, chosen = self._source.batch(numbers), self._cameras
         batch = {
             "now": samples.frames[:, chosen, 0],  # B c H W 3
-            "future": samples.frames[:, chosen, 1],
-            "mask": samples.frame_mask[:, chosen].all(axis=(1, 2)),  # B
+            "future": samples.frames[:, chosen, self._future],
+            "mask": samples.frame_mask[:, chosen, self._future].all(axis=1),  # B
         }
         labels = samples.labels
         if "depth" in labels:
-            batch["depth"] = labels["depth"][:, chosen, 1]  # B c h w
+            batch["depth"] = labels["depth"][:, chosen, self._future]  # B c h w
         if "semantic" in labels:
-            batch["semantic"] = labels["semantic"][:, chosen, 1]
+            batch["semantic"] = labels["semantic"][:, chosen, self._future]
         if "flow" in labels:
-            known = labels["flow_mask"][:, chosen, 0]
-            batch["flow"] = np.where(known[..., None], labels["flow"][:, chosen, 0], 0.0).astype(
-                np.float32
-            )  # B c h w 2
+            known = labels["flow_mask"][:, chosen, self._future - 1]
+            flow = labels["flow"][:, chosen, self._future - 1]
+            batch["flow"] = np.where(known[..., None], flow, 0.0).astype(np.float32)  # B c h w 2
         if self._features is not None:
             for name in ("true", "imagined"):
                 array = getattr(self._features, name)
                 if array is not None:
                     batch[f"{name}_features"] = array[self._rows[numbers]]  # B C 2 F h w
-        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()}
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()}
+        if self._sentences is None:
+            return tensors
+        return tensors | self._sentences.of(samples.instructions) | {"window": torch.from_numpy(samples.frames)}
 
 
 class IdmObjective(nn.Module):
@@ -100,7 +110,7 @@ class IdmObjective(nn.Module):
         future = as_pictures(batch["future"])  # B c 3 H W
         imagined = draws.chance("imagined", spec.imagined_share)
         losses = self._pretraining[0].losses(
-            self.transition(batch, imagined=imagined),
+            self.transition(self._with_features(batch, draws), imagined=imagined),
             future=future,
             labels=self.labels(batch, size=(future.shape[-2], future.shape[-1])),
             mask=batch["mask"],
@@ -112,6 +122,26 @@ class IdmObjective(nn.Module):
                 total = total + weights.get(term, spec.modality_weight) * value
                 said[f"{member}_{term}"] = value
         return {"loss": total, **said, **self._perplexities(future.device)}
+
+    def _with_features(self, batch: Batch, draws: Draws) -> Batch:
+        """What a cache would have held, by the frozen video model; the batch itself where it holds that already."""
+        if "window" not in batch:
+            return batch
+        tokens, spec = _mixture_of(self.model).tokens, self._spec
+        if not isinstance(tokens, FeatureTokensConfig):
+            return batch
+        frames, instruction = [tokens.now_frame, tokens.future_frame], instruction_in(batch)
+        features: Batch = {}
+        with torch.no_grad():
+            clean = encoded(self.model, as_pictures(batch["window"]))  # B C T c h w
+            noise = draws.normal("features", clean.shape[1:])
+            if spec.imagined_share < 1.0:
+                true = features_at(self.model, clean, sigma=spec.feature_sigma, instruction=instruction, noise=noise)
+                features["true_features"] = true[:, :, frames]
+            if spec.imagined_share > 0.0:
+                guess = imagine_from(self.model, clean[:, :, 0], instruction=instruction, noise=noise).features
+                features["imagined_features"] = guess[:, :, frames]
+        return batch | features
 
     def transition(self, batch: Batch, *, imagined: Tensor) -> Transition:
         """Tokens of both frames; ``imagined`` (B) says for which items the future is an imagined one."""
@@ -160,6 +190,7 @@ class IdmObjective(nn.Module):
 
     def drawn(self, batch: Batch, *, imagined: bool) -> dict[str, dict[str, Tensor]]:
         """What each member draws of the future, by ``rgb`` and modality."""
+        batch = self._with_features(batch, Draws(seed=0, places=range(len(batch["mask"])), device=batch["mask"].device))
         where = torch.full((len(batch["mask"]),), imagined, device=batch["mask"].device)
         return self._pretraining[0].pictures(self.transition(batch, imagined=where))
 
@@ -201,7 +232,12 @@ def wanted_labels(mixture: MixtureConfig) -> tuple[str, ...]:
     return tuple(name for name in ("depth", "semantic", "flow") if name in wanted)
 
 
-def reconstructions(objective: IdmObjective, batch: Batch) -> np.ndarray:
+def reconstructions(objective: IdmObjective, batch: Batch) -> UInt8[np.ndarray, "height width 3"]:
+    """The rows of :func:`reconstruction_rows` as one picture."""
+    return side_by_side(reconstruction_rows(objective, batch))
+
+
+def reconstruction_rows(objective: IdmObjective, batch: Batch) -> dict[str, UInt8[np.ndarray, "B H W 3"]]:
     """Now, the true future and what each member draws of it, in RGB and in its modality (figure 8 of the paper); first camera."""
     future = as_pictures(batch["future"])
     labels = objective.labels(batch, size=(future.shape[-2], future.shape[-1]))
@@ -213,7 +249,7 @@ def reconstructions(objective: IdmObjective, batch: Batch) -> np.ndarray:
         rows[f"{member} rgb"] = as_frames(drawn["rgb"][:, 0])
         for name in labels.keys() & drawn.keys():
             rows[f"{member} {name}"] = _shown(name, _chosen(name, drawn[name][:, 0], labels[name]), spans[name])
-    return side_by_side(rows)
+    return rows
 
 
 def code_usage(model: Mola) -> np.ndarray:
@@ -256,14 +292,18 @@ def _mixture_of(model: Mola) -> MixtureConfig:
 
 def _source(spec: IdmStage, bench: Workbench, part: Part, split: Split) -> Transitions:
     mixture = _mixture_of(bench.model)
-    offset = bench.offsets[mixture.tokens.future_frame]
-    window = WindowSpec(views=bench.recipe.io.views, offsets=(0, offset), horizon=0, labels=wanted_labels(mixture))
+    live = isinstance(mixture.tokens, FeatureTokensConfig) and not spec.cache_features
+    future = mixture.tokens.future_frame
+    offsets = bench.offsets if live else (0, bench.offsets[future])
+    window = WindowSpec(views=bench.recipe.io.views, offsets=offsets, horizon=0, labels=wanted_labels(mixture))
     source = part.open(window, split)
     return Transitions(
         source,
         rows=part.rows.numbers_of(rows_of(source)),
-        features=_features(spec, bench, part, mixture),
+        features=None if live else _features(spec, bench, part, mixture),
         cameras=mixture.tokens.cameras,
+        future=future if live else 1,
+        sentences=bench.sentences(part) if live else None,
     )
 
 

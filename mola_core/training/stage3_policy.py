@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from mola_core.training.attention_maps import attention_picture
 from mola_core.training.batches import on_device
 from mola_core.training.datasets import Part, joined_or_none, mixed
 from mola_core.training.draws import Draws
-from mola_core.training.imagining import backbone_of, imagine_from
+from mola_core.training.imagining import backbone_of, encoded, imagine_from
 from mola_core.training.naming import all_but
 from mola_core.training.recipe import PolicyStage
 from mola_core.training.rows import rows_of
@@ -114,8 +113,7 @@ class PolicyObjective(nn.Module):
             return Imagination(features=batch["features"].float(), latents=None)
         backbone, images = backbone_of(self.model), as_pictures(batch["frames"])
         with torch.no_grad():
-            latents = backbone.encode(images.flatten(0, 1)[:, None])[:, 0]
-            present = rearrange(latents, "(b c) ... -> b c ...", c=images.shape[1])
+            present = encoded(self.model, images[:, :, None])[:, :, 0]
             noise = draws.normal("imagination", (images.shape[1], backbone.num_frames, *backbone.latent_shape))
             return imagine_from(
                 self.model,

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -19,13 +18,15 @@ from mola_core.training.caches import CacheSpec, cached_array
 from mola_core.training.datasets import Part, one_picture
 from mola_core.training.distributed import World
 from mola_core.training.draws import Draws, seed_of
-from mola_core.training.imagining import backbone_of, coder_name, features_at, imagine_from
+from mola_core.training.imagining import backbone_of, coder_name, encoded, features_at, imagine_from
 from mola_core.training.jitter import jittered
 from mola_core.training.optimization import inference_dtype
 from mola_core.training.progress import Reporter
 from mola_core.training.recipe import Recipe
 from mola_core.training.tensors import EncodedSentences, as_pictures, instruction_in
 
+_CELLS_AT_ONCE = 65_536
+"""Of latents, in one pass of the video model while caches are filled: a few GiB for the largest."""
 Cached = Float[np.ndarray, "rows *rest"]
 
 
@@ -72,7 +73,7 @@ class Workbench:
 
         def compute(rows: Int[np.ndarray, "rows"]) -> Cached:
             frames = torch.from_numpy(source.batch(rows).frames).to(self.world.device)  # B C 1 H W 3
-            return _stored(self._encoded(as_pictures(frames)))
+            return _stored(encoded(self.model, as_pictures(frames))[:, :, 0])
 
         shape = (len(part.rows), self.num_cameras, *backbone.latent_shape)
         made_from = (
@@ -94,7 +95,7 @@ class Workbench:
                     seed=seed_of(self.recipe.seed, "light", draw), places=rows.tolist(), device=self.world.device
                 )
                 lit = jittered(pictures, policy.jitter if draw else None, light)
-                present = self._encoded(lit)
+                present = encoded(self.model, lit)[:, :, 0]
                 noise = self._noise(
                     rows, draw=draw, shape=(self.num_cameras, backbone.num_frames, *backbone.latent_shape)
                 )
@@ -122,9 +123,12 @@ class Workbench:
         made_from = f"{self._features_from(part)} {self.offsets} {sigma} {tuple(frames)}"
         return self._cached("true-features", made_from, shape=shape, compute=compute)
 
-    def _encoded(self, pictures: Float[Tensor, "B C 1 3 H W"]) -> Float[Tensor, "B C c h w"]:
-        latents = backbone_of(self.model).encode(pictures.flatten(0, 1))[:, 0]
-        return rearrange(latents, "(b c) ... -> b c ...", c=self.num_cameras)
+    @property
+    def _rows_at_once(self) -> int:
+        """Small for large models."""
+        backbone = backbone_of(self.model)
+        _, height, width = backbone.latent_shape
+        return max(1, _CELLS_AT_ONCE // (self.num_cameras * backbone.num_frames * height * width))
 
     def _features_from(self, part: Part) -> str:
         views = self.recipe.io.views
@@ -154,8 +158,9 @@ class Workbench:
         self.model.to(device).eval()
 
         def quietly(rows: Int[np.ndarray, "rows"]) -> Cached:
+            pieces = [rows[first : first + self._rows_at_once] for first in range(0, len(rows), self._rows_at_once)]
             with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-                return compute(rows)
+                return np.concatenate([compute(piece) for piece in pieces])
 
         spec = CacheSpec(what=what, made_from=made_from, shape=shape)
         return cached_array(spec, root=self.cache_root, compute=quietly, world=self.world, reporter=self.reporter)

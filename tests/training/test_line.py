@@ -25,13 +25,11 @@ from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.changes import with_settings
 from mola_core.training.stopping import StopRequest
 
+_STEPS = {"autoencoder": 2, "video": 4, "idm": 3, "policy": 4}
 SHORT = [
-    "video.steps=4",
-    "video.batch_size=4",
-    "idm.steps=3",
-    "idm.batch_size=4",
-    "policy.steps=4",
-    "policy.batch_size=4",
+    f"{stage}.{setting}"
+    for stage, steps in _STEPS.items()
+    for setting in (f"steps={steps}", "batch_size=4", "validation_batches=1")
 ]
 
 
@@ -138,7 +136,7 @@ def test_variants_train(blobs: Path, trained: Path, tmp_path: Path, name: str) -
 
 
 def test_a_learned_autoencoder_comes_first(blobs: Path, tmp_path: Path) -> None:
-    recipe = short("twin-tiny.unet", "autoencoder.steps=2", "autoencoder.batch_size=4")
+    recipe = short("twin-tiny.unet", "model.backbone.widths=[32,32]", "model.backbone.autoencoder.widths=[8,8,8]")
     train(run_of(tmp_path, blobs, recipe), ["autoencoder", "video"])
     assert {path.name.partition("-")[0] for path in (tmp_path / "caches").iterdir()} == {"latents"}
     coder, video = (read_weights(load_checkpoint(tmp_path / stage / "final")) for stage in ("autoencoder", "video"))
@@ -148,9 +146,12 @@ def test_a_learned_autoencoder_comes_first(blobs: Path, tmp_path: Path) -> None:
 
 
 def test_features_can_be_computed_in_every_step_instead(blobs: Path, trained: Path, tmp_path: Path) -> None:
-    recipe = short("twin-tiny", "policy.cache_features=false", "policy.steps=1")
-    train(run_of(tmp_path, blobs, recipe, base=trained / "idm" / "final"), ["policy"])
+    settings = ["idm.cache_features=false", "idm.imagined_share=0.5", "idm.steps=1", "policy.cache_features=false"]
+    recipe = short("twin-tiny", *settings, "policy.steps=1")
+    train(run_of(tmp_path, blobs, recipe, base=trained / "video" / "final"), ["idm", "policy"])
     assert not (tmp_path / "caches").exists()
+    cached = {line["loss"] for line in read_metrics(trained / "idm")}
+    assert all(line["loss"] not in cached for line in read_metrics(tmp_path / "idm"))
 
 
 # --- what bad input gets ----------------------------------------------------------------------------------------------

@@ -16,8 +16,10 @@ from mola_core.nets.config import (
     AutoencoderConfig,
     EdmHeadConfig,
     ImageEncoderConfig,
+    LanguageConfig,
     MemberConfig,
     SmallVideoConfig,
+    WanConfig,
 )
 from mola_core.training.recipe import AutoencoderStage, CosineSchedule, OptimizerSpec, Recipe
 from mola_core.training.recipes.changes import changed
@@ -81,6 +83,21 @@ def release(recipe: Recipe) -> Recipe:
     """The action model as it was published: EDM head that masks everything causally, no words, no state."""
     dit = recipe.model.head.dit.model_copy(update={"causal": True, "causal_context": True, "words": False})
     return changed(recipe, model={"head": EdmHeadConfig(dit=dit), "state_size": 0})
+
+
+def wan(recipe: Recipe) -> Recipe:
+    """Wan2.2 5B as imagination, taken as published (table 12): 17 pictures in 5 latent frames, one after the present is the future."""
+    frames = 17
+    view, offsets = recipe.io.views[0], tuple(range(1, frames))
+    language = LanguageConfig(encoder="umt5", length=64, token_width=4096, pooled_width=4096)
+    model = {
+        "backbone": WanConfig(height=view.height, width=view.width, num_frames=frames),
+        "language": language,
+        "visual": {"queries_per_frame": 45},
+        "mixture": {"tokens": {"future_frame": 2}},
+    }
+    policy = {"mixture": "from_scratch"}
+    return changed(recipe, io={"foresight_offsets": offsets}, model=model, idm=None, policy=policy)
 
 
 def same_frame(recipe: Recipe) -> Recipe:
@@ -170,6 +187,7 @@ VARIANTS: dict[str, Variant] = {
     "ar-head": Variant("autoregressive action tokens (table 11)", ar_head),
     "edm-head": Variant("the head as an EDM denoiser, as the release trains it", edm_head),
     "release": Variant("the action model as it was published, for its weights (mola model import)", release),
+    "wan": Variant("Wan2.2 5B as imagination, taken as published (table 12)", wan),
     "same-frame": Variant("when acting, the present stands for the future (table 14)", same_frame),
     "noisy-frame": Variant("when acting, the present with noise stands for the future (table 14)", noisy_frame),
     "unet": Variant("a generative UNet over a learned autoencoder as imagination", unet),

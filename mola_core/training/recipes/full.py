@@ -86,6 +86,7 @@ def full() -> Recipe:
             batch_size=256,
             optimizer=OptimizerSpec(learning_rate=1e-4, weight_decay=1e-4, betas=(0.9, 0.99)),
             schedule=CosineSchedule(warmup_steps=1_000),
+            cache_features=False,
             validate_every=1_000,
             save_every=1_000,
         ),

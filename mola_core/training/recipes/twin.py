@@ -59,7 +59,7 @@ def twin() -> Recipe:
             ),
             decoders=DecodersConfig(width=128, depth=2, heads=4),
         ),
-        head=FlowHeadConfig(dit=_transformer(width=192, heads=6), steps=6),
+        head=FlowHeadConfig(dit=_transformer(width=192, heads=6), steps=6, early_bias=1.3, draws=2),
     )
     return Recipe(
         name="twin",
