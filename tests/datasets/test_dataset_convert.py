@@ -337,8 +337,11 @@ def run(*words):
 def test_commands(tmp_path, capsys):
     write_episode(tmp_path / "store", FIRST)
     write_episode(tmp_path / "store", SECOND, outcome=Outcome.FAILURE)
+    (tmp_path / "store/.20261126-120000-0003.partial").mkdir()
     assert run("convert", tmp_path / "store", "--out", tmp_path / "set", "--size", "32x24") == 0
-    assert f"left out {SECOND}: outcome failure" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"left out {SECOND}: outcome failure" in said
+    assert "left out 20261126-120000-0003: its recording was never ended; mola episode recover" in said
     assert run("info", tmp_path / "set", "--json") == 0
     assert json.loads(capsys.readouterr().out)["episodes"] == 1
     assert run("info", tmp_path / "set") == 0

@@ -218,6 +218,23 @@ def test_a_killed_writer_is_resumed(tmp_path):
         assert len(writer.finalize().episodes) == 2
 
 
+def test_a_kill_while_the_dataset_is_assembled_costs_nothing(tmp_path, monkeypatch):
+    with writer_at(tmp_path / "set") as writer:
+        write_episode(writer, 0)
+        with monkeypatch.context() as patch:
+            patch.setattr("mola_core.data.lerobot.writer.put_in_place", _die)
+            with pytest.raises(KeyboardInterrupt):
+                writer.finalize()
+    assert not (tmp_path / "set").exists()
+    with writer_at(tmp_path / "set", resume=True) as writer:
+        assert len(writer.finalize().episodes) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def _die(*_):
+    raise KeyboardInterrupt
+
+
 def _write_one(path, key):
     with writer_at(path, resume=True) as writer:
         write_episode(writer, int(key[-1]), key=key)

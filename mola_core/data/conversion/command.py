@@ -38,14 +38,15 @@ def register_convert(subparsers: Any) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    from mola_core.data.conversion.convert import convert, find_episodes  # noqa: PLC0415  # help stays fast
+    from mola_core.data.conversion.convert import convert, find_episodes, unfinished  # noqa: PLC0415  # help stays fast
 
     options = _options(arguments)
     done = convert(find_episodes(arguments.episodes), arguments.out, options=options, progress=_say)
+    left_out = done.left_out | unfinished(arguments.episodes)
     if arguments.json:
-        _print_json({"dataset": arguments.out, "rows": done.rows, "written": done.written, "left_out": done.left_out})
+        _print_json({"dataset": arguments.out, "rows": done.rows, "written": done.written, "left_out": left_out})
     else:
-        _print_conversion(arguments.out, done)
+        _print_conversion(arguments.out, done, left_out)
     return 0
 
 
@@ -75,10 +76,10 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _print_conversion(path: Path, done: "Conversion") -> None:
+def _print_conversion(path: Path, done: "Conversion", left_out: dict[str, str]) -> None:
     episodes = len(done.dataset.episodes)
     print(f"{path}: {episodes} episodes, {done.rows} rows, contract {done.dataset.contract.hash}")  # noqa: T201
-    for name, why in done.left_out.items():
+    for name, why in left_out.items():
         print(f"left out {name}: {why}")  # noqa: T201
 
 

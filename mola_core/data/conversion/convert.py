@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mola_core.contracts.io_spec import DataContract
@@ -69,6 +69,13 @@ def find_episodes(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def unfinished(paths: Iterable[Path]) -> dict[str, str]:
+    """Recordings in the stores among ``paths`` that were never ended, and what to do about it."""
+    folders = [one for path in paths if path.is_dir() for one in sorted(path.iterdir())]
+    found = [one for folder in folders if (one := layout.partial_id(folder)) is not None]
+    return dict.fromkeys(found, "its recording was never ended; mola episode recover saves it")
+
+
 def convert(
     paths: Sequence[Path], target: Path, *, options: ConversionOptions, progress: Progress = lambda _line: None
 ) -> Conversion:
@@ -125,7 +132,7 @@ def _survey_all(
         elif not meta.instruction.strip():
             left_out[meta.episode_id] = "it has no instruction; mola episode review gives it one"
         else:
-            surveys[path] = Survey(segments=kept, gaps=one.gaps, sizes=one.sizes)
+            surveys[path] = replace(one, segments=kept)
     return surveys
 
 
@@ -211,4 +218,5 @@ def _notes(meta: EpisodeMeta, segment: Segment, surveyed: Survey) -> dict[str, o
         "site": meta.site_name,
         "recovered": meta.recovered,
         "software": meta.software.version,
+        "late": surveyed.late,
     }

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mola_core.contracts.clock import NS_PER_MS
-from mola_core.contracts.resample import Gap, ResampleLimits, Row
-from mola_core.data.conversion.items import episode_rows
+from mola_core.contracts.resample import Gap, ResampleLimits, Resampler, Row
+from mola_core.data.conversion.items import episode_items, feed
 from mola_core.data.episodes import decoding
 from mola_core.data.episodes.meta import EpisodeError
 from mola_core.data.episodes.reader import EpisodeReader
@@ -35,6 +35,8 @@ class Survey:
     """Between the first row and the last."""
     sizes: dict[str, tuple[int, int]]
     """(width, height) of each camera."""
+    late: dict[str, int]
+    """By stream: items passed over because their stamp was not later than the one before."""
 
 
 def survey(episode: EpisodeReader, *, limits: ResampleLimits, keep_idle: bool) -> Survey:
@@ -50,7 +52,8 @@ def survey(episode: EpisodeReader, *, limits: ResampleLimits, keep_idle: bool) -
     gaps: list[Gap] = []
     sizes: dict[str, tuple[int, int]] = {}
     rows: list[int] = []
-    for one in episode_rows(episode, limits=limits):
+    resampler = Resampler(episode.meta.contract, limits=limits)
+    for one in _rows(resampler, episode):
         if not _inside(one, active):
             continue
         if isinstance(one, Gap):
@@ -65,7 +68,14 @@ def survey(episode: EpisodeReader, *, limits: ResampleLimits, keep_idle: bool) -
     _close(rows, segments)
     if segments:
         gaps = [gap for gap in gaps if segments[0].start_ns < gap.stamp_ns < segments[-1].end_ns]
-    return Survey(segments=segments, gaps=gaps, sizes=sizes)
+    return Survey(segments=segments, gaps=gaps, sizes=sizes, late=resampler.late)
+
+
+def _rows(resampler: Resampler, episode: EpisodeReader) -> Iterator[Row | Gap]:
+    for stream, item in episode_items(episode):
+        feed(resampler, stream, item)
+        yield from resampler.rows()
+    yield from resampler.finish()
 
 
 def _close(rows: list[int], segments: list[Segment]) -> None:
