@@ -49,6 +49,7 @@ def _modules(checkpoint: Path, bundle: Path) -> "dict[Stage, StageModule]":
     from mola_core.export.compiling import is_draft  # noqa: PLC0415
     from mola_core.export.draft import read_draft  # noqa: PLC0415
     from mola_core.export.errors import ExportError  # noqa: PLC0415
+    from mola_core.export.exporting import rounded  # noqa: PLC0415
     from mola_core.export.from_checkpoint import exportable_of  # noqa: PLC0415
     from mola_core.export.stages import StageOptions, stages_of  # noqa: PLC0415
 
@@ -58,7 +59,11 @@ def _modules(checkpoint: Path, bundle: Path) -> "dict[Stage, StageModule]":
     if ours != theirs:
         raise ExportError(f"{checkpoint} has weights {ours[:16]}, {bundle} was made from {str(theirs)[:16]}")
     precision: Precision = manifest.builds[-1].precision
-    cut = stages_of(model.mola, io=model.io, options=StageOptions(precision=precision))
+    said = manifest.training["export"]
+    if said["halve_weights"]:
+        model = rounded(model)
+    options = StageOptions(precision=precision, action_steps=said["action_steps"], video_steps=said["video_steps"])
+    cut = stages_of(model.mola, io=model.io, options=options)
     return {stage: module for stage, module in cut.items() if stage in manifest.stages}
 
 

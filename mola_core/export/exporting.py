@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import torch
 
 from mola_core.contracts.bundle import BuildRecord, LanguageRecord, Manifest, ParityRecord, StageRecord, TensorRecord
@@ -69,7 +68,7 @@ def export_model(
     for name in ("onnx", "golden"):
         (folder / name).mkdir()
     if plan.halve_weights:
-        model = _rounded(model)
+        model = rounded(model)
     reference = _stages(model, replace(plan.options, precision="fp32"), plan)
     golden = [
         golden_of(reference, language=model.language, seed=seed) for seed in range(PARITY_SETS if plan.check else 1)
@@ -108,7 +107,8 @@ def _copied(model: Exportable) -> Exportable:
     return replace(model, mola=copy.deepcopy(model.mola))
 
 
-def _rounded(model: Exportable) -> Exportable:
+def rounded(model: Exportable) -> Exportable:
+    """A copy with weights that half precision represents exactly."""
     copied = _copied(model)
     with torch.no_grad():
         for parameter in copied.mola.parameters():
@@ -180,8 +180,18 @@ def _manifest(
         stages=records,
         builds=tuple(builds),
         git=model.git,
-        training=model.training | {"exported_with": {"onnxruntime": onnxruntime.__version__}},
+        training=model.training | {"export": _record_of(plan)},
     )
+
+
+def _record_of(plan: ExportPlan) -> dict[str, Any]:
+    """What another compiler of the same bundle has to know."""
+    return {
+        "action_steps": plan.options.action_steps,
+        "video_steps": plan.options.video_steps,
+        "halve_weights": plan.halve_weights,
+        "torch": str(torch.__version__),
+    }
 
 
 def _declared(name: str, dtype: str, module: StageModule) -> str:

@@ -7,8 +7,9 @@ from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.normalization import Normalization, Scaling
 from mola_core.export.exporting import Exportable
 from mola_core.nets.config import LanguageConfig
+from mola_core.nets.language import build_encoder
 from mola_core.nets.mola import build_mola
-from mola_core.runtime.language import EncodedInstruction
+from mola_core.runtime.language import EncodedInstruction, SentenceEncoder
 from mola_core.training.recipes.full import full
 from mola_core.training.recipes.twin import twin
 from mola_core.training.recipes.twin_tiny import twin_tiny
@@ -55,6 +56,11 @@ def random_model(recipe: str, *, device: str = "cpu", seed: int = 0) -> Exportab
             state=Scaling(offset=(0.0,) * size[0], scale=(1.0,) * size[0]),
             action=Scaling(offset=(0.0,) * size[1], scale=(0.01,) * size[1]),
         ),
-        language=RandomEncoder(chosen.model.language),
+        language=_encoder(chosen.model.language),
         training={"recipe": chosen.name, "random_weights": True},
     )
+
+
+def _encoder(config: LanguageConfig) -> SentenceEncoder:
+    """The real one where it comes with the project, else one of its shapes."""
+    return build_encoder(config) if config.encoder == "minilm" else RandomEncoder(config)

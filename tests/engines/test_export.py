@@ -22,6 +22,7 @@ def test_the_draft_says_what_the_bundle_will(draft: Draft, bundle: Path) -> None
     made = read_manifest(bundle)
     assert said.stages == made.stages
     assert said.passes_on == ("features",)
+    assert said.training["export"]["halve_weights"] is False
     assert made.files.keys() >= {f"onnx/{stage}.onnx" for stage in made.stages} | {f"onnx/{WEIGHTS}"}
 
 
