@@ -22,7 +22,7 @@ class NetConfig(BaseModel):
 class LanguageConfig(NetConfig):
     """A frozen sentence encoder; see :mod:`mola_core.nets.language`."""
 
-    encoder: Literal["minilm", "clip"] = "minilm"
+    encoder: Literal["minilm", "clip", "umt5"] = "minilm"
     length: int = 20
     """L; longer instructions are cut."""
     token_width: int = 384
@@ -220,8 +220,6 @@ class PixelTokensConfig(NetConfig):
     depth: int = 4
     heads: int = 3
     future_frame: int = 5
-    weights: Literal["none", "mae-large"] = "none"
-    """``mae-large``: the frozen ViT-L of the release (width 1024, patch 16, depth 24, 16 heads), loaded by the user."""
 
 
 TokensConfig = Annotated[FeatureTokensConfig | PixelTokensConfig, Field(discriminator="kind")]
@@ -330,6 +328,8 @@ class FlowHeadConfig(NetConfig):
     steps: int = 10
     early_bias: float = Field(default=1.0, gt=0)
     """Flow times in training are 1 − u ** (1 / early_bias) for u uniform in 0 … 1: above 1, noisy ones come more often."""
+    draws: int = Field(default=1, ge=1)
+    """Noises and flow times tried in training for each condition, which is encoded once."""
     max_prefix: int = Field(default=0, ge=0)
     """Rows already committed that training may show clean, so that ``sample`` can continue them."""
 

@@ -14,6 +14,7 @@ from mola_core.runtime.language import EncodedInstruction, RememberingEncoder, S
 from mola_core.runtime.minilm import MiniLm
 
 CLIP_NAME = "openai/clip-vit-base-patch32"
+WAN_NAME = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
 REMEMBERED = 4096
 
 
@@ -55,19 +56,55 @@ class ClipText:
         )
 
 
+class Umt5Text:
+    """The text half of Wan2.2: UMT5-XXL's hidden states (4096 wide) as tokens, their mean as pooled vector.
+
+    ``weights`` is a folder as diffusers keeps them for Wan, with ``tokenizer`` and ``text_encoder`` in it.
+
+    Raises:
+        ConfigError: the weights cannot be loaded.
+    """
+
+    def __init__(self, weights: str | Path = WAN_NAME, *, length: int = 64) -> None:
+        from transformers import AutoTokenizer, UMT5EncoderModel  # noqa: PLC0415  heavy, full size only
+
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(str(weights), subfolder="tokenizer")
+            self._model = UMT5EncoderModel.from_pretrained(str(weights), subfolder="text_encoder")
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"no UMT5 text encoder at {str(weights)!r}: give the folder of {WAN_NAME} ({error})"
+            ) from error
+        self._model.requires_grad_(False).train(False)
+        self._length = length
+        self.digest = _digest_of(self._model)
+
+    @torch.no_grad()
+    def encode(self, instruction: str) -> EncodedInstruction:
+        """``length`` tokens, of which those of the sentence count."""
+        numbers = self._tokenizer(
+            instruction, padding="max_length", truncation=True, max_length=self._length, return_tensors="pt"
+        )
+        hidden = self._model(**numbers).last_hidden_state[0].float().numpy()
+        mask = numbers["attention_mask"][0].numpy().astype(bool)
+        return EncodedInstruction(tokens=hidden * mask[:, None], mask=mask, pooled=hidden[mask].mean(axis=0))
+
+
 def _digest_of(model: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(tensor.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
 def build_encoder(config: LanguageConfig, *, weights: Path | None = None) -> SentenceEncoder:
-    """The encoder of ``config``; ``weights`` is the folder of CLIP's, where it is CLIP."""
+    """The encoder of ``config``; ``weights`` is the folder of CLIP's or UMT5's, where it is one of them."""
     encoder: SentenceEncoder
     if config.encoder == "clip":
         encoder = ClipText(CLIP_NAME if weights is None else weights, length=config.length)
+    elif config.encoder == "umt5":
+        encoder = Umt5Text(WAN_NAME if weights is None else weights, length=config.length)
     else:
         encoder = MiniLm(length=config.length)
     return RememberingEncoder(encoder, capacity=REMEMBERED)

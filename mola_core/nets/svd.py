@@ -4,7 +4,7 @@ The instruction takes the place of the image embedding in cross-attention, the c
 frame, and predictive features are tapped on the way up: block 0 (nearest × 2) beside block 1. What comes after is not run for them.
 """
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from einops import rearrange, repeat
@@ -16,9 +16,6 @@ from mola_core.nets.config import SvdConfig
 from mola_core.nets.protocols import Denoised, Instruction
 from mola_core.nets.video_diffusion import SIGMA_DATA, scaling_of
 from mola_core.nets.word_attention import WordAttention, WordMemory, install_word_attention
-
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
 
 LATENT_SCALE = 0.18215
 """The UNet's latents beside the autoencoder's; the picture it is conditioned on keeps the autoencoder's scale."""
@@ -42,17 +39,17 @@ class SvdVideo(nn.Module):
         self.sigma_data = SIGMA_DATA
         self.latent_shape = (LATENT_CHANNELS, *grid)
         self.feature_shape = (config.widths[-1] + config.widths[-2], grid[0] >> levels_left, grid[1] >> levels_left)
-        self.unet = _unet(config)
-        self.vae = _vae(config)
+        self.unet: Any = _unet(config)
+        self.vae: Any = _vae(config)
         self._words: list[WordAttention] = install_word_attention(self.unet)
 
     def encode(self, frames: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B T c h w"]:
-        latents = self.vae.encode(rearrange(frames, "b t c h w -> (b t) c h w")).latent_dist.mode()
+        latents: Tensor = self.vae.encode(rearrange(frames, "b t c h w -> (b t) c h w")).latent_dist.mode()
         return rearrange(latents, "(b t) c h w -> b t c h w", t=frames.shape[1]) * LATENT_SCALE
 
     def decode(self, latents: Float[Tensor, "B T c h w"]) -> Float[Tensor, "B T 3 H W"]:
         flat = rearrange(latents, "b t c h w -> (b t) c h w") / LATENT_SCALE
-        frames = self.vae.decode(flat, num_frames=latents.shape[1]).sample
+        frames: Tensor = self.vae.decode(flat, num_frames=latents.shape[1]).sample
         return rearrange(frames, "(b t) c h w -> b t c h w", t=latents.shape[1])
 
     def remember(self, instruction: Instruction) -> WordMemory:
@@ -127,10 +124,11 @@ def _has_words(block: nn.Module) -> bool:
     return bool(getattr(block, "has_cross_attention", False))
 
 
-def _unet(config: SvdConfig) -> "UNetSpatioTemporalConditionModel":
-    from diffusers import UNetSpatioTemporalConditionModel  # noqa: PLC0415  seconds that small models need not pay
+def _unet(config: SvdConfig) -> Any:
+    import diffusers  # noqa: PLC0415  seconds that small models need not pay
 
-    return UNetSpatioTemporalConditionModel(
+    library: Any = diffusers  # typed in part only
+    return library.UNetSpatioTemporalConditionModel(
         in_channels=2 * LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
         block_out_channels=config.widths,
@@ -141,10 +139,11 @@ def _unet(config: SvdConfig) -> "UNetSpatioTemporalConditionModel":
     )
 
 
-def _vae(config: SvdConfig) -> "AutoencoderKLTemporalDecoder":
-    from diffusers import AutoencoderKLTemporalDecoder  # noqa: PLC0415
+def _vae(config: SvdConfig) -> Any:
+    import diffusers  # noqa: PLC0415  see above
 
-    return AutoencoderKLTemporalDecoder(
+    library: Any = diffusers  # typed in part only
+    return library.AutoencoderKLTemporalDecoder(
         down_block_types=("DownEncoderBlock2D",) * len(config.vae_widths),
         block_out_channels=config.vae_widths,
         layers_per_block=2,

@@ -4,24 +4,20 @@ The model was trained by flow matching: at flow noise s it sees ``(1 − s) · c
 ``s = sigma / (1 + sigma)`` that is the variance-exploding form of the other backbones, divided by ``1 + sigma``. The present is the
 first latent frame, kept clean. Features are the tokens after one block in the middle; the blocks after it are not run for them.
 
-Shapes are tested with a small configuration; the real weights (``Wan-AI/Wan2.2-TI2V-5B-Diffusers``) were not at hand.
+The network is compared with diffusers' own pass at a small size; the real weights (``Wan-AI/Wan2.2-TI2V-5B-Diffusers``, taken by
+:mod:`mola_core.nets.importing`) were not at hand.
 """
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mola_core.contracts.errors import ConfigError
 from mola_core.nets.config import WanConfig
 from mola_core.nets.protocols import Denoised, Instruction
 from mola_core.nets.video_diffusion import SIGMA_DATA
-
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 PATCH = 2
 TIME_SCALE = 1000.0
@@ -44,40 +40,23 @@ class WanVideo(nn.Module):
         self.sigma_data = SIGMA_DATA
         self.latent_shape = (config.latent_channels, *grid)
         self.feature_shape = (config.heads * config.head_width, grid[0] // PATCH, grid[1] // PATCH)
-        self.transformer = _transformer(config)
-        self.vae = _vae(config)
+        self.transformer: Any = _transformer(config)
+        self.vae: Any = _vae(config)
         self.latent_mean: Tensor
         self.latent_std: Tensor
+        # of the published autoencoder, in its settings rather than among its weights
         self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latent_std", torch.ones(config.latent_channels))
 
-    def load(self, folder: Path) -> None:
-        """Weights as diffusers stores them, with ``transformer`` and ``vae`` below ``folder``.
-
-        Raises:
-            ConfigError: they are not there, or of another size.
-        """
-        from diffusers import AutoencoderKLWan, WanTransformer3DModel  # noqa: PLC0415  see above
-
-        try:
-            transformer = WanTransformer3DModel.from_pretrained(folder, subfolder="transformer")
-            vae = AutoencoderKLWan.from_pretrained(folder, subfolder="vae")
-            self.transformer.load_state_dict(transformer.state_dict())
-            self.vae.load_state_dict(vae.state_dict())
-        except (OSError, RuntimeError) as error:
-            raise ConfigError(f"no weights of Wan2.2 5B for this configuration in {folder}: {error}") from error
-        self.latent_mean.copy_(torch.tensor(vae.config.latents_mean))
-        self.latent_std.copy_(torch.tensor(vae.config.latents_std))
-
     def encode(self, frames: Float[Tensor, "B P 3 H W"]) -> Float[Tensor, "B T c h w"]:
         """P pictures, one and then fours, become T latent frames."""
-        latents = self.vae.encode(rearrange(frames, "b p c h w -> b c p h w")).latent_dist.mode()
+        latents: Tensor = self.vae.encode(rearrange(frames, "b p c h w -> b c p h w")).latent_dist.mode()
         latents = rearrange(latents, "b c t h w -> b t c h w")
         return (latents - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
 
     def decode(self, latents: Float[Tensor, "B T c h w"]) -> Float[Tensor, "B P 3 H W"]:
         latents = latents * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
-        frames = self.vae.decode(rearrange(latents, "b t c h w -> b c t h w")).sample
+        frames: Tensor = self.vae.decode(rearrange(latents, "b t c h w -> b c t h w")).sample
         return rearrange(frames, "b c p h w -> b p c h w")
 
     def denoise(
@@ -129,7 +108,7 @@ class WanVideo(nn.Module):
         net = self.transformer
         shift, scale = (net.scale_shift_table[None] + told[:, :, None]).chunk(2, dim=2)  # B N 1 F
         patches = net.proj_out((net.norm_out(tokens.float()) * (1 + scale[:, :, 0]) + shift[:, :, 0]).type_as(tokens))
-        return rearrange(
+        velocity: Tensor = rearrange(
             patches,
             "b (t h w) (p q c) -> b t c (h p) (w q)",
             t=self.num_frames,
@@ -137,12 +116,14 @@ class WanVideo(nn.Module):
             p=PATCH,
             q=PATCH,
         )
+        return velocity
 
 
-def _transformer(config: WanConfig) -> "WanTransformer3DModel":
-    from diffusers import WanTransformer3DModel  # noqa: PLC0415  seconds that small models need not pay
+def _transformer(config: WanConfig) -> Any:
+    import diffusers  # noqa: PLC0415  seconds that small models need not pay
 
-    return WanTransformer3DModel(
+    library: Any = diffusers  # typed in part only
+    return library.WanTransformer3DModel(
         patch_size=(1, PATCH, PATCH),
         num_attention_heads=config.heads,
         attention_head_dim=config.head_width,
@@ -154,10 +135,11 @@ def _transformer(config: WanConfig) -> "WanTransformer3DModel":
     )
 
 
-def _vae(config: WanConfig) -> "AutoencoderKLWan":
-    from diffusers import AutoencoderKLWan  # noqa: PLC0415
+def _vae(config: WanConfig) -> Any:
+    import diffusers  # noqa: PLC0415  see above
 
-    return AutoencoderKLWan(
+    library: Any = diffusers  # typed in part only
+    return library.AutoencoderKLWan(
         base_dim=config.encoder_width,
         decoder_base_dim=config.decoder_width,
         z_dim=config.latent_channels,

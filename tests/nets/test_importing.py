@@ -18,7 +18,7 @@ from mola_core.nets.protocols import Instruction
 from mola_core.training.recipes import recipe_named
 from tests.nets import published
 from tests.nets.conftest import DIT, IDM, TINY
-from tests.nets.test_imagination import SVD
+from tests.nets.test_imagination import SVD, WAN
 
 RELEASE_DIT = DIT.model_copy(update={"causal": True, "causal_context": True, "words": False, "encoder_layers": 2})
 SMALL = MolaConfig(
@@ -154,6 +154,23 @@ def test_a_video_model_is_taken_from_its_folder(tmp_path):
         save_file(halves, tmp_path / part / "diffusion_pytorch_model.fp16.safetensors")
     own = imported(ReleaseFiles(video=tmp_path), config, shapes=shapes_of(model))
     assert set(own) == {name for name in model.state_dict() if name.startswith("backbone.")}
+
+
+def test_wan_is_taken_from_shards_with_the_statistics_of_its_latents(tmp_path):
+    config = MolaConfig.model_validate({**SMALL.model_dump(), "backbone": WAN.model_dump(), "mixture": None})
+    model = build_mola(config)
+    model.backbone.transformer.save_pretrained(tmp_path / "transformer", max_shard_size="20KB")
+    model.backbone.vae.register_to_config(latents_mean=[0.5] * 8, latents_std=[2.0] * 8)
+    model.backbone.vae.save_pretrained(tmp_path / "vae")
+    assert len(list((tmp_path / "transformer").glob("*.safetensors"))) > 1
+
+    own = imported(ReleaseFiles(video=tmp_path), config, shapes=shapes_of(model))
+
+    assert set(own) == {name for name in model.state_dict() if name.startswith("backbone.")}
+    assert own["backbone.latent_std"].tolist() == [2.0] * 8
+    (tmp_path / "vae" / "config.json").write_text("{}")
+    with pytest.raises(ImportRefusedError, match="has no latents_mean"):
+        imported(ReleaseFiles(video=tmp_path), config, shapes=shapes_of(model))
 
 
 def test_missing_unknown_and_misshapen_names_are_refused(tmp_path):

@@ -3,11 +3,21 @@
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    PreTrainedTokenizerFast,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 from mola_core.contracts.errors import ConfigError
 from mola_core.nets.config import LanguageConfig
-from mola_core.nets.language import ClipText, build_encoder, instruction_of, without_words
+from mola_core.nets.language import ClipText, Umt5Text, build_encoder, instruction_of, without_words
 from mola_core.runtime.minilm import MiniLm
 
 
@@ -79,6 +89,25 @@ def test_clip_takes_the_users_weights(tmp_path):
     assert encoder.digest == ClipText(tmp_path, length=7).digest
 
 
-def test_absent_weights_are_one_clear_error(tmp_path):
-    with pytest.raises(ConfigError, match="no CLIP text encoder"):
-        ClipText(tmp_path / "nothing")
+def test_umt5_takes_the_users_weights(tmp_path):
+    words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "stack": 3, "blocks": 4}
+    unknown = {"unk_token": "<unk>"}
+    marks = {"pad_token": "<pad>", "eos_token": "</s>", **unknown}
+    tokenizer = Tokenizer(WordLevel(words, **unknown))
+    tokenizer.pre_tokenizer = Whitespace()
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **marks)
+    wrapped.save_pretrained(tmp_path / "tokenizer")
+    config = UMT5Config(vocab_size=8, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    UMT5EncoderModel(config).save_pretrained(tmp_path / "text_encoder")
+
+    said = Umt5Text(tmp_path, length=5).encode("stack blocks")
+
+    assert said.tokens.shape == (5, 16)
+    assert said.mask.sum() == 2
+    assert not said.tokens[2:].any()
+
+
+@pytest.mark.parametrize("encoder", [ClipText, Umt5Text])
+def test_absent_weights_are_one_clear_error(tmp_path, encoder):
+    with pytest.raises(ConfigError, match=r"no (CLIP|UMT5) text encoder"):
+        encoder(tmp_path / "nothing")

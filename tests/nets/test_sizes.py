@@ -5,6 +5,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mola_core.nets.mola import build_mola
+from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.full import full
 
 
@@ -30,6 +31,12 @@ def test_they_are_the_releases_to_the_parameter(mola):
     assert millions(mola.backbone.vae) == pytest.approx(97.74, abs=0.005)
     assert millions(mola.visual) == pytest.approx(17.71, abs=0.005)
     assert millions(mola.mixture.members["flow"]) == pytest.approx(30.19, abs=0.005)
+
+
+def test_wan_has_its_published_size():
+    with FakeTensorMode():
+        wan = build_mola(recipe_named("full.wan").model)
+    assert millions(wan.backbone.transformer) == pytest.approx(5000, rel=0.001)
 
 
 def test_nothing_was_allocated(mola):

@@ -1,5 +1,6 @@
 """Reading the published files without running anything that might be in them."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,20 +39,36 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ImportRefusedError(f"{path} is not there; give the file that was published")
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+        content: dict[Any, Any] = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
     except (OSError, SafetensorError, RuntimeError, UnpicklingError, EOFError) as error:
         raise ImportRefusedError(
             f"{path} cannot be read as plain tensors: {_reason(error)}; fetch it again, and if that does not help "
             "save its state dict as safetensors"
         ) from error
-    if isinstance(content.get("model"), Mapping):
-        content = content["model"]
+    inner = content.get("model")
+    if isinstance(inner, Mapping):
+        content = dict(inner)
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     strangers = sorted(str(name) for name in content.keys() - tensors.keys())
     if not tensors or strangers:
         what = f"has {strangers[0]!r}, which is no tensor" if strangers else "holds no tensors"
         raise ImportRefusedError(f"{path} {what}; give a file of weights")
     return tensors
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """A JSON file of settings.
+
+    Raises:
+        ImportRefusedError: not there, or no such file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ImportRefusedError(f"{path} cannot be read: {error}; fetch it again") from error
+    if not isinstance(content, dict):
+        raise ImportRefusedError(f"{path} holds no settings; fetch it again")
+    return content
 
 
 def _unpickled(path: Path) -> dict[Any, Any]:
@@ -79,6 +96,10 @@ def read_diffusers(folder: Path) -> dict[str, Tensor]:
     for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors", f"{stem}.bin", f"{stem}.fp16.bin"):
         if (folder / name).is_file():
             return read_tensors(folder / name)
+    index = folder / f"{stem}.safetensors.index.json"
+    if index.is_file():
+        shards = sorted(set(read_settings(index).get("weight_map", {}).values()))
+        return {name: value for shard in shards for name, value in read_tensors(folder / shard).items()}
     raise ImportRefusedError(
         f"{folder} has no {stem}.safetensors; give the folder of the video model with unet and vae"
     )

@@ -4,12 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from mola_core.nets.config import EdmHeadConfig, FeatureTokensConfig, MolaConfig, SvdConfig, VideoFormerConfig
+from mola_core.nets.config import (
+    EdmHeadConfig,
+    FeatureTokensConfig,
+    MolaConfig,
+    SvdConfig,
+    VideoFormerConfig,
+    WanConfig,
+)
 from mola_core.nets.importing.modules import head_plan, idm_plan, tokens_plan, video_former_plan
 from mola_core.nets.importing.plan import ImportRefusedError, Plan, Taken, translated
-from mola_core.nets.importing.reading import read_diffusers, read_tensors
+from mola_core.nets.importing.reading import read_diffusers, read_settings, read_tensors
 
 DECODER = "decoder"
 """What the first word of a name ends with that belongs to stage II alone; the release drops these as well."""
@@ -22,7 +30,7 @@ class ReleaseFiles:
     """Where the published weights lie; whatever is None is left as it is."""
 
     video: Path | None = None
-    """A folder with ``unet`` and ``vae``."""
+    """A folder with ``unet`` (Wan: ``transformer``) and ``vae``."""
     idms: Mapping[str, Path] = field(default_factory=dict)
     """By member: flow, depth, semantic."""
     policy: Path | None = None
@@ -78,15 +86,32 @@ def imported(files: ReleaseFiles, config: MolaConfig, *, shapes: Mapping[str, tu
 
 
 def _video(folder: Path, config: MolaConfig, *, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    if not isinstance(config.backbone, SvdConfig):
-        raise ImportRefusedError("the published video model is Stable Video Diffusion; choose the recipe full.release")
-    weights: dict[str, Tensor] = {}
-    for part in ("unet", "vae"):
+    if isinstance(config.backbone, SvdConfig):
+        parts: tuple[str, ...] = ("unet", "vae")
+        weights: dict[str, Tensor] = {}
+    elif isinstance(config.backbone, WanConfig):
+        parts = ("transformer", "vae")
+        weights = _wan_statistics(folder / "vae" / "config.json")
+    else:
+        raise ImportRefusedError("only Stable Video Diffusion and Wan are published; choose full.release or full.wan")
+    for part in parts:
         target = f"backbone.{part}."
         names = [name.removeprefix(target) for name in shapes if name.startswith(target)]
         plan = Plan(entries={target + name: Taken(name) for name in names})
         weights |= translated(read_diffusers(folder / part), plan, shapes=shapes, where=str(folder / part))
     return weights
+
+
+def _wan_statistics(settings: Path) -> dict[str, Tensor]:
+    """Mean and deviation of Wan's latents, which stand in the settings of its autoencoder."""
+    said = read_settings(settings)
+    try:
+        mean, std = (torch.tensor(said[name], dtype=torch.float32) for name in ("latents_mean", "latents_std"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ImportRefusedError(
+            f"{settings} has no latents_mean and latents_std; it is not of Wan's autoencoder"
+        ) from error
+    return {"backbone.latent_mean": mean, "backbone.latent_std": std}
 
 
 def _idm(name: str, path: Path, config: MolaConfig, *, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
