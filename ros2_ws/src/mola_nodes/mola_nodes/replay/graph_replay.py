@@ -22,6 +22,7 @@ from mola_nodes.replay.planner import ApproachPlanner, TrackPlanner, World
 
 _INPUTS_S = 20.0
 _SLACK_NS = 90 * NS_PER_S
+_SAY_EVERY_NS = 5 * NS_PER_S
 
 
 class GraphReplay:
@@ -83,7 +84,7 @@ class GraphReplay:
 
 
 class _Announcer:
-    """Says the phase once a second at most."""
+    """Says the phase every few seconds."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -92,5 +93,5 @@ class _Announcer:
     def note(self, progress: Progress) -> None:
         """After every chunk."""
         if progress.elapsed_ns >= self._next_ns:
-            self._next_ns = progress.elapsed_ns + NS_PER_S
+            self._next_ns = progress.elapsed_ns + _SAY_EVERY_NS
             self._say(progress.phase)
