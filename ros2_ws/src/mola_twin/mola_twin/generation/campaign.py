@@ -2,6 +2,8 @@
 
 import contextlib
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -45,7 +47,16 @@ class _Worker:
 
 
 def _begin_worker(site_path: Path, desk: GenerationDesk) -> None:
+    threading.Thread(target=_leave_with_parent, name="leave with parent", daemon=True).start()
     _Worker.maker = EpisodeMaker(load_site(site_path), desk)
+
+
+def _leave_with_parent() -> None:
+    """A pool's workers outlive a parent that was killed: each holds the queue open for the others."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run(assignment: Assignment) -> str:
