@@ -174,6 +174,7 @@ def test_losses_on_the_way_are_counted_and_kept_in_the_episode(sitting: Sitting)
         sitting.run(2.5)
         sitting.run(0.5, skip=5)  # before the episode: none of its business
         episode_id = session.start(STACK)
+        sitting.run(0.1)
         sitting.run(1.0, skip=7)
         status = session.status()
         assert status.dropped == 7

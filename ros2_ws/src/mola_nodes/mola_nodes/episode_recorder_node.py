@@ -20,6 +20,7 @@ from mola_nodes.conversions.episodes import episode_status_message
 from mola_nodes.lifecycle import MolaNode
 from mola_nodes.params import Param, SiteParams
 from mola_nodes.process import Ending, run_node
+from mola_nodes.raw_taker import RawTaker
 from mola_nodes.recorded_streams import EpisodeDescriber, patient, recorded_streams
 
 _STATUS_S = 0.25
@@ -76,8 +77,10 @@ class EpisodeRecorderNode(MolaNode[EpisodeRecorderParams]):
         self._session = stack.enter_context(session)
         for left in unfinished(session.store.root):
             self.get_logger().warning(f"{left} was never ended; mola episode recover makes an episode of it")
+        taker = RawTaker(self)
         for index, topic in enumerate(self._topics):
-            self.open_raw_subscription(patient(topic), partial(self._on_message, index), stack)
+            taker.subscribe(patient(topic), partial(self._on_message, index), stack)
+        stack.enter_context(taker)
         self.open_subscription(graph.EPISODE_KEY, self._on_key, stack)
         self.open_service(graph.EPISODE_CONTROL, self._on_control, stack)
         self.open_timer(_STATUS_S, self._on_timer, stack)

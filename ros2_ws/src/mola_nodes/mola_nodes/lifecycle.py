@@ -89,13 +89,6 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
         subscription = self.create_subscription(topic.type, topic.name, guarded, topic.qos)
         stack.callback(self.destroy_subscription, subscription)
 
-    def open_raw_subscription(
-        self, topic: Topic, callback: Callable[[bytes, dict[str, int]], None], stack: ExitStack
-    ) -> None:
-        """Subscription that hands on the bytes as they came, and what the transport says of them; nothing is decoded."""
-        subscription = self.create_subscription(topic.type, topic.name, callback, topic.qos, raw=True)
-        stack.callback(self.destroy_subscription, subscription)
-
     def open_service(self, service: Service, callback: Callable[[Any, Any], Any], stack: ExitStack) -> None:
         """Service that is destroyed with ``stack``; an error becomes the ``message`` of an unsuccessful response."""
 
