@@ -70,7 +70,7 @@ class _DecoderLayer(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(
-        self, x: Float[Tensor, "B K D"], *, time: Float[Tensor, "B K D"], context: Float[Tensor, "B M D"]
+        self, x: Float[Tensor, "B K D"], *, time: Float[Tensor, "B #K D"], context: Float[Tensor, "B M D"]
     ) -> Float[Tensor, "B K D"]:
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = self.modulation(nn.functional.silu(time)).chunk(6, dim=-1)
         inner = self.norm_attention(x) * (1 + scale) + shift
@@ -144,7 +144,7 @@ class ActionTransformer(nn.Module):
         return out
 
     def forward(
-        self, noisy: Float[Tensor, "B K A"], *, time: Float[Tensor, "B K"], context: Float[Tensor, "B M D"]
+        self, noisy: Float[Tensor, "B K A"], *, time: Float[Tensor, "B #K"], context: Float[Tensor, "B M D"]
     ) -> Float[Tensor, "B K A"]:
         x = self.rows(noisy) + self.positions  # B K D
         told = self.time(time)  # B K D

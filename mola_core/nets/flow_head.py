@@ -39,13 +39,16 @@ class FlowHead(nn.Module):
     def loss(
         self, actions: Float[Tensor, "B K A"], *, mask: Bool[Tensor, "B K"], condition: HeadCondition
     ) -> Float[Tensor, ""]:
+        context = self.transformer.context(condition)
+        actions, mask, context = (torch.cat([each] * self.config.draws) for each in (actions, mask, context))
         batch, rows, _ = actions.shape
         noise = torch.randn_like(actions)
         flow_t = 1 - torch.rand(batch, 1, device=actions.device, dtype=actions.dtype) ** (1 / self.config.early_bias)
         settled = self._drawn_prefix(batch, rows, device=actions.device)  # B K
-        flow_t = torch.where(settled, 1.0, flow_t)  # B K
+        if self.config.max_prefix:  # otherwise all rows share one time, and what follows from it is computed once
+            flow_t = torch.where(settled, 1.0, flow_t)  # B K
         mixed = (1 - flow_t[..., None]) * noise + flow_t[..., None] * actions
-        velocity = self.transformer(mixed, time=TIME_SCALE * flow_t, context=self.transformer.context(condition))
+        velocity = self.transformer(mixed, time=TIME_SCALE * flow_t, context=context)
         error = (velocity - (actions - noise)).square().mean(dim=-1)  # B K
         return masked_mean(error, mask=mask & ~settled)
 
