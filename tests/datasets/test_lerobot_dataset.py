@@ -231,6 +231,33 @@ def test_a_kill_while_the_dataset_is_assembled_costs_nothing(tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
+@pytest.mark.parametrize(
+    ("place", "act"),
+    [
+        ("staging.pq.write_table", lambda writer: write_episode(writer, 1)),
+        ("staging.sync", lambda writer: write_episode(writer, 1)),
+        ("assembly.pq.write_table", lambda writer: writer.finalize()),
+    ],
+    ids=["rows", "sync", "assembly"],
+)
+def test_a_full_disk_is_said_and_costs_nothing_written(tmp_path, monkeypatch, place, act):
+    with writer_at(tmp_path / "set") as writer:
+        write_episode(writer, 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(f"mola_core.data.lerobot.{place}", _no_space)
+            with pytest.raises(
+                DatasetError, match=r"set.partial cannot be written: .*No space left .* free space there"
+            ):
+                act(writer)
+    with writer_at(tmp_path / "set", resume=True) as writer:
+        assert writer.staged_keys == ["episode-000000"]
+        assert len(writer.finalize().episodes) == 1
+
+
+def _no_space(*_args, **_options):
+    raise OSError(28, "No space left on device")
+
+
 def _die(*_):
     raise KeyboardInterrupt
 

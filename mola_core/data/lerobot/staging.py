@@ -4,6 +4,7 @@ Several processes may stage episodes of one dataset side by side; a process that
 the next one sweeps away.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from av.error import FFmpegError
 from jaxtyping import Bool, Float, Int
 
 from mola_core.data.lerobot.errors import DatasetError
@@ -180,9 +182,10 @@ class EpisodeStage:
         )
 
     def discard(self) -> None:
-        """Forget the episode; safe to call twice."""
+        """Forget the episode; safe to call twice, and on a disk that is full."""
         for clip in self._clips.values():
-            clip.close()
+            with contextlib.suppress(OSError, FFmpegError):
+                clip.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 

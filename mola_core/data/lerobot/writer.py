@@ -5,12 +5,15 @@ Until :meth:`LeRobotWriter.finalize`, everything is in the staging folder ``<pat
 ``resume=True`` and write episodes under keys of their own; one of them finalizes when all are done.
 """
 
+import contextlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from av.error import FFmpegError
 
 from mola_core.contracts.io_spec import DataContract
 from mola_core.data.lerobot.assembly import Base, Progress, assemble, link_files, put_in_place
@@ -104,7 +107,9 @@ class LeRobotWriter:
 
     def add_row(self, **row: Any) -> None:
         """Append a row to the open episode: the arguments of :meth:`.staging.EpisodeStage.add_row`."""
-        (self._open or self.begin_episode()).add_row(**row)
+        stage = self._open or self.begin_episode()
+        with self._space_is_short():
+            stage.add_row(**row)
 
     def end_episode(self, instruction: str, **meta: Any) -> StagedEpisode:
         """Close the open episode; ``meta`` (JSON values) stays with it. From here on nothing short of a broken disk loses it.
@@ -114,7 +119,8 @@ class LeRobotWriter:
         """
         if self._open is None:
             raise DatasetError("no episode is open")
-        staged = self._open.finish(instruction, meta)
+        with self._space_is_short():
+            staged = self._open.finish(instruction, meta)
         self._open = None
         return staged
 
@@ -137,15 +143,24 @@ class LeRobotWriter:
             raise DatasetError(f"no episode was written; {self.path} would be empty")
         built = self.staging / "dataset"
         shutil.rmtree(built, ignore_errors=True)
-        (built / "meta").mkdir(parents=True)
-        base = Base()
-        if self._base_reader is not None:
-            link_files(self.path, built)
-            base = self._base_reader.as_base()
-        assemble(built, self.spec, episodes, base=base, progress=progress)
-        put_in_place(built, self.path)
+        with self._space_is_short():
+            (built / "meta").mkdir(parents=True)
+            base = Base()
+            if self._base_reader is not None:
+                link_files(self.path, built)
+                base = self._base_reader.as_base()
+            assemble(built, self.spec, episodes, base=base, progress=progress)
+            put_in_place(built, self.path)
         shutil.rmtree(self.staging)
         return LeRobotReader(self.path)
+
+    @contextlib.contextmanager
+    def _space_is_short(self) -> Iterator[None]:
+        """What the file system refuses is no bug of ours; finished episodes stay, and resuming goes on after them."""
+        try:
+            yield
+        except (OSError, FFmpegError) as error:
+            raise DatasetError(f"{self.staging} cannot be written: {error}; free space there and resume") from error
 
     def abandon(self) -> None:
         """Delete the staging folder with all that was written; a dataset that was there before stays as it was."""
