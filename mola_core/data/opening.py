@@ -50,13 +50,13 @@ def open_samples(
     cached: bool = True,
     split: Split = "all",
     validation_share: float = 0.05,
-    label_teacher: str | Mapping[str, str] = "twin",
+    label_teacher: str | Mapping[str, str] | None = None,
     skip_bad: bool = False,
     quiet: bool = False,
 ) -> WindowedSource:
     """Samples of the dataset at ``path``; with ``cached``, decoded frames are kept in ``cache_folder`` (``.mola-cache`` beside it).
 
-    ``label_teacher`` names whose labels, of all kinds or of each.
+    ``label_teacher`` names whose labels, of all kinds or of each; by default those that are there.
 
     Raises:
         DataError: no such dataset, or it lacks what ``window`` asks for.

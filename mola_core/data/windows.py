@@ -14,6 +14,7 @@ from mola_core.data.batch import Batch
 from mola_core.data.errors import DataError
 from mola_core.data.frame_store import DecodingStore, FrameStore, cached_store, first_rows
 from mola_core.data.labels.reader import JoinedReader, LabelReader, open_labels
+from mola_core.data.labels.store import teachers_of
 from mola_core.data.sample import Motion, Place, Sample, WindowSpec
 from mola_core.data.sources.protocol import EpisodeNumbers, EpisodeSource
 
@@ -81,17 +82,21 @@ class WindowedSource:
         wanted = self._window.labels
         if not wanted:
             return None
-        if teachers is None or cache_folder is None:
-            raise DataError(f"{self._source.path}: labels {wanted} need a teacher's name and a folder for the cache")
+        if cache_folder is None:
+            raise DataError(f"{self._source.path}: labels {wanted} need a folder for the cache")
         if len(self._cameras) != len(self._window.views):
             raise DataError(
                 f"{self._source.path} has only the cameras {self._cameras}; labels need all of {self._window.cameras}"
             )
+        if teachers is None:
+            teachers = teachers_of(self._source.path, wanted)
         if isinstance(teachers, str):
             return self._labels_of(teachers, wanted, cache_folder)
         unsaid = set(wanted) - set(teachers)
         if unsaid:
             raise DataError(f"{self._source.path}: no teacher is named for {', '.join(sorted(unsaid))}")
+        if len(set(teachers.values())) == 1:
+            return self._labels_of(next(iter(teachers.values())), wanted, cache_folder)
         return JoinedReader({name: self._labels_of(teachers[name], (name,), cache_folder) for name in wanted})
 
     def _labels_of(self, teacher: str, wanted: Sequence[str], cache_folder: Path) -> LabelReader:

@@ -353,6 +353,18 @@ def test_each_label_may_have_a_teacher_of_its_own(tmp_path: Path) -> None:
         open_samples(path, wanted, label_teacher={"depth": "fake"}, quiet=True)
 
 
+def test_the_only_teacher_need_not_be_named(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "demo")
+    wanted = window(labels=("depth", "semantic"))
+    with pytest.raises(DataError, match="has depth by no teacher; make labels with: mola data label"):
+        open_samples(path, wanted, quiet=True)
+    write_maps(path, episodes=3)
+    assert set(open_samples(path, wanted, quiet=True).sample(0).labels) == {"depth", "semantic"}
+    shutil.copytree(path / "labels" / "fake", path / "labels" / "other")
+    with pytest.raises(DataError, match="has depth by several teachers: fake, other; name one"):
+        open_samples(path, wanted, quiet=True)
+
+
 def test_missing_labels_are_named(tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "demo")
     with pytest.raises(DataError, match="labels there are: none"):

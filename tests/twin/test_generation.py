@@ -17,9 +17,12 @@ from mola_core.data.opening import open_episodes, open_samples
 from mola_core.data.sample import LABELS, WindowSpec
 from mola_core.teachers.labelling import Part, label_dataset
 from mola_core.teachers.protocol import TeacherError, TeacherSettings, open_teacher
+from mola_twin.cell.model import build_cell_model
 from mola_twin.generation.campaign import EpisodeMaker
 from mola_twin.generation.desk import GenerationDesk
 from mola_twin.generation.plan import Assignment, GenerationPlan, NoisePlan
+from mola_twin.labels.classes import CLASSES, body_of_geom, class_of_geom
+from mola_twin.labels.geom_renderer import NOTHING
 from mola_twin.labels.scene_recorder import TEACHER, scene_info
 from mola_twin.tasks.seeds import EVALUATION_SEEDS, TRAINING_SEEDS, require_training_seeds
 
@@ -115,7 +118,19 @@ def test_semantic_labels_name_what_is_there(dataset: Path) -> None:
     classes = np.array(info.class_of_geom)[arrays["geom/third_person"][0]]
     seen = {info.classes[number] for number in np.unique(classes)}
     assert {"table", "arm", "gripper", "bowl", "bin", "cabinet", "button"} <= seen
-    assert "mug" not in seen
+    assert "distractor" not in seen
+
+
+def test_labels_of_all_variants_share_their_tables() -> None:
+    """Distracting objects come after all others, so that one table of geoms serves scenes with and without them."""
+    plain, full = build_cell_model(distractors=False), build_cell_model(distractors=True)
+    count = plain.model.ngeom
+    np.testing.assert_array_equal(class_of_geom()[:count], class_of_geom(plain))
+    np.testing.assert_array_equal(body_of_geom()[:count], body_of_geom(plain))
+    extra = {CLASSES[number] for number in class_of_geom(full)[count:]}
+    assert extra == {"distractor"}
+    assert len(CLASSES) <= 16
+    assert full.model.ngeom < NOTHING
 
 
 def test_interrupted_run_goes_on_to_the_same_dataset(dataset: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ A file is safetensors whose tensors are packed bytes (:mod:`.codec`); shapes and
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,28 @@ def load_arrays(path: Path) -> dict[str, Shaped[np.ndarray, "rows *shape"]]:
             }
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, DataError) as error:
         raise BadFileError(path, f"no readable labels ({error})") from error
+
+
+def teachers_of(dataset: Path, wanted: Sequence[str]) -> dict[str, str]:
+    """The one teacher beside ``dataset`` for each label.
+
+    Raises:
+        DataError: there is none for a label, or more than one.
+    """
+    folders = [LabelFolder(dataset, teacher=path.parent.name) for path in sorted((dataset / FOLDER).glob(f"*/{INFO}"))]
+    gives = {folder.teacher: folder.info().labels for folder in folders}
+    chosen = {}
+    for label in wanted:
+        able = [teacher for teacher, labels in gives.items() if label in labels]
+        if len(able) != 1:
+            there = (
+                f"several teachers: {', '.join(able)}; name one"
+                if able
+                else "no teacher; make labels with: mola data label"
+            )
+            raise DataError(f"{dataset / FOLDER} has {label} by {there}")
+        chosen[label] = able[0]
+    return chosen
 
 
 class LabelFolder:

@@ -17,9 +17,11 @@ CLASSES = (
     "cabinet",
     "drawer",
     "button",
-    *layout.DISTRACTORS,
+    "distractor",
 )
-"""Class numbers are positions in this tuple; new ones are added at its end."""
+"""What no instruction names is one class, so that they fit the 16 of the networks' decoder. Class numbers are positions in this
+tuple; new ones are added at its end.
+"""
 
 _GRIPPER = ("gripper", *FINGERS)
 
@@ -43,6 +45,8 @@ def _class(model: object, geom: int) -> str:
         return "table" if name in {"table", "table_top"} else "background"
     if body == "plunger":
         return "button"
+    if body in layout.DISTRACTORS:
+        return "distractor"
     if body in CLASSES:
         return body
     return "gripper" if body in _GRIPPER else "arm"
