@@ -55,7 +55,7 @@ class Run:
     reporter: Reporter
     stop: StopRequest
     base: Path | None = None
-    """A checkpoint that the first stage of this run takes its frozen parts from, instead of the run's own earlier stage."""
+    """A checkpoint that stands for earlier stages which this call does not run."""
     caches: Path | None = None
     """Where caches lie; None: in the run's folder."""
     language_weights: Path | None = None
@@ -74,20 +74,19 @@ def train(run: Run, stages: Sequence[str]) -> Path:
         raise ConfigError(f"recipe {run.recipe.name} has none of the stages {', '.join(stages)}")
     _claim(run)
     final = run.folder
-    base = run.base
-    for name in wanted:
+    for number, name in enumerate(wanted):
         stage_final = run.folder / name / FINAL
         if not (stage_final / "checkpoint.json").is_file():
-            stage_final = _train_one(run, name, base=base)
-        final, base = stage_final, None
+            stage_final = _train_one(run, name, made_here=wanted[:number])
+        final = stage_final
     return final
 
 
-def _train_one(run: Run, name: str, *, base: Path | None) -> Path:
+def _train_one(run: Run, name: str, *, made_here: Sequence[str]) -> Path:
     recipe = run.recipe
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     model = build_mola(recipe.model)
-    _take_over(model, name, run=run, base=base)
+    _take_over(model, name, run=run, made_here=made_here)
     bench = _bench(run, model)
     normalization = _normalization(bench) if name == "policy" else None
     header = Checkpoint(
@@ -172,13 +171,14 @@ def _differences(old: object, new: object, where: str = "") -> list[str]:
 # --- what a stage takes from the stages before ------------------------------------------------------------------------
 
 
-def _take_over(model: Mola, stage: str, *, run: Run, base: Path | None) -> None:
-    """Load the parts of ``model`` that earlier stages have made.
+def _take_over(model: Mola, stage: str, *, run: Run, made_here: Sequence[str]) -> None:
+    """Load the parts of ``model`` that earlier stages have made: those of this call, those of ``run.base``, or this run's of before.
 
     Raises:
         CheckpointError: an earlier stage has not been run, or its checkpoint is of another architecture.
     """
-    if stage == "policy" and base is not None:
+    base = run.base
+    if stage == "policy" and base is not None and not made_here:
         whole = load_checkpoint(base)
         same = whole.stage == "policy" and whole.recipe.model == run.recipe.model
         if (
@@ -188,7 +188,7 @@ def _take_over(model: Mola, stage: str, *, run: Run, base: Path | None) -> None:
             return
     for source, parts in _needed(stage, run.recipe):
         path = run.folder / source / FINAL
-        if base is not None and STAGES.index(load_checkpoint(base).stage) >= STAGES.index(source):
+        if base is not None and source not in made_here and _reaches(base, source):
             path = base
         if not (path / "checkpoint.json").is_file():
             raise CheckpointError(
@@ -199,6 +199,11 @@ def _take_over(model: Mola, stage: str, *, run: Run, base: Path | None) -> None:
         for part in parts:
             module = model.get_submodule(part)
             put_weights(module, under(weights, MODEL_PREFIX + part), where=f"{path}, {part}")
+
+
+def _reaches(base: Path, source: str) -> bool:
+    """Whether the checkpoint ``base`` was written in stage ``source`` or a later one."""
+    return STAGES.index(load_checkpoint(base).stage) >= STAGES.index(source)
 
 
 def _needed(stage: str, recipe: Recipe) -> list[tuple[str, tuple[str, ...]]]:

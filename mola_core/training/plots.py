@@ -78,8 +78,8 @@ def imagined_figure(gallery: Gallery, *, steps: int) -> Figure:
     rows: dict[str, Frames] = {}
     for number, sentence in enumerate(samples.instructions):
         for camera, view in enumerate(gallery.checkpoint.recipe.io.views):
-            rows[f"{sentence}\n{view.camera}, true"] = samples.frames[number, camera]
-            rows[f"imagined {number}.{camera}"] = imagined[number, camera]
+            rows[f"{number}: {sentence}\n{view.camera}, true"] = samples.frames[number, camera]
+            rows[f"{number}: {view.camera}, imagined"] = imagined[number, camera]
     offsets = (0, *gallery.checkpoint.recipe.io.foresight_offsets)
     period_ms = gallery.checkpoint.contract.period_ns / 1e6
     return _grid(rows, columns=[f"{offset * period_ms:.0f} ms" for offset in offsets])

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -152,6 +153,21 @@ def test_features_can_be_computed_in_every_step_instead(blobs: Path, trained: Pa
     assert not (tmp_path / "caches").exists()
     cached = {line["loss"] for line in read_metrics(trained / "idm")}
     assert all(line["loss"] not in cached for line in read_metrics(tmp_path / "idm"))
+
+
+def test_a_run_becomes_figures(blobs: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = str(trained / "policy" / "final")
+    command = ["model", "plot", checkpoint, "--data", str(blobs), "--out", str(tmp_path), "--number", "2"]
+    assert main(command) == 0
+    named = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert {path.stem for path in named} == {"curves", "imagined", "attention", "codes", "reconstructions"}
+    for path in named:
+        height, width = cv2.imread(str(path)).shape[:2]
+        assert min(height, width) > 100
+    assert main([*command, "--pretrained", str(trained / "video" / "final")]) == 2
+    assert "is from stage video, decoders are in stage idm's" in capsys.readouterr().err
+    assert main([*command, "--number", "99"]) == 2
+    assert "--number 99 is outside 1..16" in capsys.readouterr().err
 
 
 # --- what bad input gets ----------------------------------------------------------------------------------------------

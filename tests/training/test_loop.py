@@ -185,3 +185,38 @@ def test_weight_decay_spares_biases() -> None:
         parameter.ndim: group["weight_decay"] for group in optimizer.param_groups for parameter in group["params"]
     }
     assert decays == {2: 0.5, 1: 0.0}
+
+
+class Counted(torch.nn.Linear):
+    passes = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        Counted.passes += 1
+        return super().forward(x)
+
+
+class Deep(Line):
+    """With blocks that can be recomputed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model["blocks"] = torch.nn.ModuleList(Counted(8, 8) for _ in range(2))
+
+    def forward(self, batch, draws):
+        hidden = self.model["body"](batch["x"])
+        for block in self.model["blocks"]:
+            hidden = torch.tanh(block(hidden))
+        return {"loss": (self.model["head"](hidden) - batch["y"]).square().mean()}
+
+
+def test_recomputed_activations_change_no_loss(tmp_path: Path) -> None:
+    curves, passes = [], []
+    for recomputed in (False, True):
+        folder, objective, before = tmp_path / str(recomputed), Deep(), Counted.passes
+        run_stage(
+            line_stage(spec=stage_spec(activation_checkpointing=recomputed), objective=objective), surroundings(folder)
+        )
+        curves.append([line["loss"] for line in read_metrics(folder)])
+        passes.append(Counted.passes - before)
+    assert curves[0] == curves[1]
+    assert passes[1] > passes[0]  # it really is computed again
