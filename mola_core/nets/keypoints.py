@@ -57,14 +57,18 @@ class Keypoints(nn.Module):
         asked = functional.silu(self.words(instruction.tokens, mask=instruction.mask))  # B I
         scale, shift = rearrange(self.told(asked), "b (p two i) -> two p b 1 i", two=2, i=config.inner)
         x = self.norm(rearrange(features, "b c t f h w -> (c t) b (h w) f"))
-        batch, cells = x.shape[1:3]
-        x = torch.bmm(x.flatten(1, 2), self.enter.to(x.dtype)).unflatten(1, (batch, cells))  # p B n I
+        batch = x.shape[1]
+        x = _by_item(torch.bmm(x.flatten(1, 2), self.enter.to(x.dtype)), batch=batch)  # p B n I
         x = functional.relu(x * (1 + scale) + shift).flatten(1, 2)
-        score = torch.bmm(x, self.score.to(x.dtype)).unflatten(1, (batch, cells))  # p B n k
+        score = _by_item(torch.bmm(x, self.score.to(x.dtype)), batch=batch)  # p B n k
         share = score.float().softmax(dim=2).transpose(2, 3)  # p B k n
-        value = torch.bmm(x, self.value.to(x.dtype)).unflatten(1, (batch, cells)).float()
+        value = _by_item(torch.bmm(x, self.value.to(x.dtype)), batch=batch).float()
         told = torch.cat((self.grid.expand(*value.shape[:2], -1, -1), value), dim=-1)  # p B n 2+v
         seen = torch.matmul(share, told)  # p B k 2+v
         seen = rearrange(seen, "p b (m k) v -> (p m) b (k v)", m=config.tokens_per_frame)
         tokens = torch.bmm(seen, self.leave.flatten(0, 1).to(seen.dtype)) + self.bias.flatten(0, 1)[:, None]
         return rearrange(tokens, "n b d -> b n d").to(self.leave.dtype)
+
+
+def _by_item(x: Float[Tensor, "p Bn I"], *, batch: int) -> Float[Tensor, "p B n I"]:
+    return rearrange(x, "p (b n) i -> p b n i", b=batch)

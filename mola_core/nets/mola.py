@@ -151,7 +151,7 @@ class Mola(nn.Module):
     ) -> Transition:
         """Tokens of now and of the imagined future; ``control`` puts something else in the future's place.
 
-        ``control_noise`` (only for ``noisy``): of unit variance and the shape of the present's source, drawn afresh when left out.
+        ``control_noise`` (for ``noisy``): of unit variance and the shape of one frame's features, or of the pictures.
         """
         if self.tokens is None:
             raise ValueError("a model without a mixture looks at no transition")
@@ -159,8 +159,9 @@ class Mola(nn.Module):
         if control == "same":
             future = now
         if control == "noisy":
-            noise = torch.randn_like(now) if control_noise is None else control_noise
-            future = now + NOISY_CONTROL_STD * now.std() * noise
+            if control_noise is None:
+                raise ValueError("the noisy control starts from noise: control_noise is missing")
+            future = now + NOISY_CONTROL_STD * now.std() * control_noise
         transition: Transition = self.tokens(now, future)
         return transition
 
@@ -247,8 +248,9 @@ class Mola(nn.Module):
         video_steps: int = 1,
         action_steps: int | None = None,
         control: Control = "imagined",
+        control_noise: Tensor | None = None,
     ) -> Float[Tensor, "B K A"]:
-        """Normalised actions, deterministic given both noises; ``action_steps`` defaults to the head's own."""
+        """Normalised actions, deterministic given the noises; ``action_steps`` defaults to the head's own."""
         imagination = None
         if self.backbone is not None:
             if video_noise is None:
@@ -260,8 +262,10 @@ class Mola(nn.Module):
                 steps=video_steps,
                 features_only=not self.needs_latents,
             )
-        condition = self.condition(observation, imagination=imagination, control=control).head
-        actions: Tensor = self.head.sample(condition, noise=action_noise, steps=action_steps or self.head.default_steps)
+        conditioned = self.condition(observation, imagination=imagination, control=control, control_noise=control_noise)
+        actions: Tensor = self.head.sample(
+            conditioned.head, noise=action_noise, steps=action_steps or self.head.default_steps
+        )
         return actions
 
 

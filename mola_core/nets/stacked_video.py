@@ -15,6 +15,7 @@ from mola_core.nets.config import StackedVideoConfig
 from mola_core.nets.cosine import BLOCK, BlockCosine
 from mola_core.nets.embeddings import NumberEmbedding
 from mola_core.nets.protocols import Denoised, Instruction
+from mola_core.nets.small_unet import silence
 from mola_core.nets.video_diffusion import SIGMA_DATA, scaling_of
 
 
@@ -135,8 +136,7 @@ class Mix(nn.Module):
         self.told = nn.Linear(embedding, 2 * width)
         self.overview = nn.Linear(width, 2 * width) if overview else None
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        silence(self.second)
 
     def forward(self, x: Float[Tensor, "B D h w"], told: Float[Tensor, "B E"]) -> Float[Tensor, "B D h w"]:
         normed = self.norm(x)

@@ -64,6 +64,6 @@ def install_word_attention(unet: nn.Module) -> list[WordAttention]:
     for name, module in unet.named_modules():
         if name.endswith("attn2"):
             processor = WordAttention(module)
-            module.set_processor(processor)  # type: ignore[operator]  # diffusers' Attention, known by its name
+            module.set_processor(processor)
             installed.append(processor)
     return installed

@@ -134,12 +134,14 @@ def test_controls_change_the_latent_actions_and_nothing_else(control, tiny, seen
     observation = seen(tiny)
     imagination = model.imagine(observation.images, instruction=observation.instruction, noise=video_noise(model))
 
+    noise = torch.randn(2, 2, *model.backbone.feature_shape) if control == "noisy" else None
+
     imagined = model.condition(observation, imagination=imagination)
-    replaced = model.condition(observation, imagination=imagination, control=control)
+    replaced = model.condition(observation, imagination=imagination, control=control, control_noise=noise)
 
     assert torch.equal(imagined.head.visual, replaced.head.visual)
     now = model.transition(observation.images, imagination=imagination).now
-    transition = model.transition(observation.images, imagination=imagination, control=control)
+    transition = model.transition(observation.images, imagination=imagination, control=control, control_noise=noise)
     assert torch.equal(transition.now, now)
     assert not torch.equal(transition.future, model.transition(observation.images, imagination=imagination).future)
 
@@ -183,3 +185,10 @@ def test_parts_that_do_not_fit_are_refused():
         )
     with pytest.raises(ValueError, match="no decoder for \\['heat'\\]"):
         MixtureConfig(members=(MemberConfig(name="heat", targets=("heat",)),))
+
+
+def test_the_noisy_control_asks_for_its_noise(tiny, seen, video_noise):
+    model = build_mola(tiny).eval()
+    observation = seen(tiny)
+    with pytest.raises(ValueError, match="control_noise is missing"), torch.no_grad():
+        model.act(observation, video_noise=video_noise(model), action_noise=torch.randn(2, 5, 3), control="noisy")
