@@ -141,6 +141,6 @@ class _Stage:
             yield
             return
         operator = self.twin.operator
-        self.learned.record(instruction, task=task)
+        self.learned.record(instruction, task=f"{task}:{self.options.seed}")
         with TwinJudge(host=self.options.host, operator=operator), self.learned.swapping(wanted=swap):
             yield
