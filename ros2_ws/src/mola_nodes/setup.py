@@ -32,6 +32,7 @@ setup(
         "mola.commands": [
             "bench.record = mola_nodes.bench.record:register",
             "bench.servo = mola_nodes.bench.servo:register",
+            "bench.sitting = mola_nodes.bench.sitting:register",
             "bench.splice = mola_nodes.bench.splice:register",
             "bench.swap = mola_nodes.bench.swap:register",
             "bench.teleop = mola_nodes.bench.teleop:register",
