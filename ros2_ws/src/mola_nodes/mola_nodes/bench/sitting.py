@@ -1,8 +1,8 @@
 """A sitting of demonstrations on the twin: the real teleoperation path, the real recorder, an expert's hand on the stick.
 
-For every task and seed the scene is set up, an episode is started, the scripted expert does the task through the teleoperation node,
-and the episode is kept with its outcome. One recorder may be killed in the middle of an episode, which is then recovered. Reported: what
-was kept, what was lost on the way, and how the recorder's memory grew.
+For every task and seed the scene is set up, an episode is started, the scripted expert does the task through the teleoperation
+node, and the episode is kept with its outcome. The recorder may be killed once in the middle of an episode, which is then recovered.
+Reported: what was kept, what was lost on the way, and how the recorder's memory grew.
 """
 
 import argparse
