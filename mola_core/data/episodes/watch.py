@@ -8,7 +8,7 @@ from statistics import median
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S
 
 WINDOW_NS = 2 * NS_PER_S
-LOW_RATE = 0.8
+LEAST_SHARE = 0.8
 """Of the expected rate; below, something is wrong."""
 _STAMP = struct.Struct("<iI")
 _MAX_SAMPLES = 1000
@@ -22,6 +22,7 @@ class StreamExpectation:
     topic: str
     expected_hz: float = 0.0
     """0: it comes when it comes."""
+    least_share: float = LEAST_SHARE
     stamp_offset: int | None = None
     """Where the capture stamp lies in the message's bytes; None where it has none."""
     is_numbered: bool = True
@@ -125,6 +126,6 @@ class StreamWatch:
             return "has not come yet"
         if age_ns > _SILENCE_NS:
             return f"silent for {age_ns / NS_PER_S:.0f} s"
-        if rate_hz < LOW_RATE * expected_hz:
+        if rate_hz < self.expectation.least_share * expected_hz:
             return f"comes at {rate_hz:.1f} Hz instead of {expected_hz:g}"
         return ""

@@ -17,7 +17,7 @@ from mola_core.data.episodes.definitions import Definitions
 from mola_core.data.episodes.meta import CameraStreams, EpisodeMeta, EpisodeStreams, Pose6, SoftwareState
 from mola_core.data.episodes.rosbag2 import Qos, RecordedTopic
 from mola_core.data.episodes.session import EpisodeRequest, RecordedStream
-from mola_core.data.episodes.watch import StreamExpectation
+from mola_core.data.episodes.watch import LEAST_SHARE, StreamExpectation
 from mola_nodes import graph
 from mola_nodes.graph import Topic
 from mola_nodes.state_publisher import RATE_HZ
@@ -25,6 +25,9 @@ from mola_nodes.state_publisher import RATE_HZ
 _PATIENT_DEPTH = 60
 """Two seconds of camera frames: a recorder that is held up for so long loses none."""
 _CDR_HEADER = 4
+_STATES = (graph.ROBOT_STATE.name, graph.COMMANDED.name)
+_STATES_SHARE = 0.5
+"""States come twice as often as frames, and are interpolated: half of them still serve."""
 
 
 def recorded_streams(site: Site) -> list[RecordedStream]:
@@ -40,6 +43,7 @@ def recorded_streams(site: Site) -> list[RecordedStream]:
             expectation=StreamExpectation(
                 topic=topic.name,
                 expected_hz=expected.get(topic.name, 0.0),
+                least_share=_STATES_SHARE if topic.name in _STATES else LEAST_SHARE,
                 stamp_offset=stamp_offset(topic.type),
                 is_numbered=graph.is_published_once(topic, roles=site.cameras),
             ),

@@ -269,15 +269,16 @@ def _print_table(figures: tuple[WriterFigures, ...], arguments: argparse.Namespa
     from rich.table import Table  # noqa: PLC0415
 
     title = f"two colour and two depth streams of {arguments.width}x{arguments.height} at {_FPS} Hz, {arguments.seconds:g} s each"
-    table = Table(title=title)
+    table = Table(title=title, box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left")
     table.add_column("stream", no_wrap=True)
     for figure in figures:
         table.add_column(f"{figure.writer}\nwritten", justify="right")
         table.add_column("\nlost", justify="right")
     for topic in sorted(figures[0].streams):
         cells = [figure.streams.get(topic, {"written": 0, "lost": 0}) for figure in figures]
-        table.add_row(topic, *(str(cell[key]) for cell in cells for key in ("written", "lost")))
-    table.add_section()
+        name = topic.removeprefix("/mola/").replace("/image_raw", "").replace("aligned_depth_to_color", "depth")
+        table.add_row(name, *(str(cell[key]) for cell in cells for key in ("written", "lost")))
+    table.add_row()
     table.add_row("MB/s", *(text for figure in figures for text in (f"{figure.megabytes_per_s:.1f}", "")))
     table.add_row("CPU, % of a core", *(text for figure in figures for text in (f"{figure.cpu_percent:.1f}", "")))
     console = Console()
