@@ -19,8 +19,8 @@ from mola_core.contracts.types import Joints
 from mola_core.control.brake import plan_brake
 from mola_core.control.motion import JointMotion, MotionLimits
 
-SAYING_S = 0.018
-"""From the switch to the tick that begins to brake: a reading every 10 ms, two processes on."""
+SAYING_S = 0.022
+"""From the switch to the tick that begins to brake: a reading every 10 ms, then two processes on a machine that is not idle."""
 REST_RAD_S = 0.01
 """A joint slower than this rests."""
 _DRIVE_S = 0.004
