@@ -29,7 +29,7 @@ class Half(Protocol):
         ...
 
 
-HalfT = TypeVar("HalfT", bound=Half)
+HalfT_co = TypeVar("HalfT_co", bound=Half, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +64,19 @@ class SlotReport:
     """Bundle → why it could not be loaded, or was taken out of service."""
 
 
-class EngineSlot(Generic[HalfT]):
+class EngineSlot(Generic[HalfT_co]):
     """Loads, serves and retires. :meth:`active` and :meth:`get` belong to the inference thread, the rest to any."""
 
-    def __init__(self, load: Callable[[str], HalfT]) -> None:
+    def __init__(self, load: Callable[[str], HalfT_co]) -> None:
         """``load`` makes a warm, verified half of a bundle id and raises MolaError where it cannot."""
         self._load = load
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._wanted = Wanted()
-        self._halves: dict[str, HalfT] = {}
+        self._halves: dict[str, HalfT_co] = {}
         self._failed: dict[str, str] = {}
         self._in_use = ""
-        self._retired: list[HalfT] = []
+        self._retired: list[HalfT_co] = []
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="engine loader", daemon=True)
 
@@ -106,7 +106,7 @@ class EngineSlot(Generic[HalfT]):
                 self._failed.pop(name, None)
             self._changed.notify_all()
 
-    def active(self) -> HalfT | None:
+    def active(self) -> HalfT_co | None:
         """The half that serves: the wanted one if it is ready and sound, else the previous one, else none.
 
         Whatever was handed out before may be released once this has been called again.
@@ -121,7 +121,7 @@ class EngineSlot(Generic[HalfT]):
             half.close()
         return self._halves.get(name)
 
-    def get(self, bundle_id: str) -> HalfT | None:
+    def get(self, bundle_id: str) -> HalfT_co | None:
         """The half of this bundle, if it is loaded and sound; for following the other half, and for the shadow."""
         with self._lock:
             return None if bundle_id in self._failed else self._halves.get(bundle_id)

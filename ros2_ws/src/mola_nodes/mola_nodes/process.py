@@ -102,7 +102,7 @@ def _spin(factories: Sequence[Callable[[Ending], Node]], ending: Ending) -> None
             executor.spin_once(_SPIN_S)
     finally:
         for node in reversed(nodes):
-            node.close()  # type: ignore[attr-defined]  # an OwnedNode
+            node.close()
         executor.shutdown()
         for node in reversed(nodes):
             node.destroy_node()

@@ -9,11 +9,11 @@ import argparse
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mola_core.contracts.errors import ConfigError, MolaError
 
@@ -121,11 +121,12 @@ class _Sitting:
         self._operator = operator
         self._world = world
         self._store = store
-        self._status: EpisodeStatus | None = None
+        self._listeners: list[Callable[[EpisodeStatus], None]] = []
         operator.subscribe(graph.EPISODE_STATUS, self._note)
 
     def _note(self, message: "EpisodeStatus") -> None:
-        self._status = message
+        for listener in list(self._listeners):
+            listener(message)
 
     def demonstration(self, task: str, seed: int) -> SittingEpisode:
         """One episode from set-up to its outcome."""
@@ -209,10 +210,14 @@ class _Sitting:
         return False
 
     def _recorded(self) -> "EpisodeStatus":
-        self._status = None
-        self._operator.wait_for(lambda: self._status is not None, "the recorder's status", timeout_s=5.0)
-        assert self._status is not None  # noqa: S101  # just waited for
-        return self._status
+        """What the recorder says after now."""
+        heard: list[EpisodeStatus] = []
+        self._listeners.append(heard.append)
+        try:
+            self._operator.wait_for(lambda: bool(heard), "the recorder's status", timeout_s=5.0)
+        finally:
+            self._listeners.clear()
+        return heard[-1]
 
     def _keep(self, *, success: bool) -> None:
         from mola_interfaces.srv import EpisodeControl  # noqa: PLC0415
@@ -222,7 +227,7 @@ class _Sitting:
         if not answer.success:
             raise MolaError(f"the episode was not kept: {answer.message}")
 
-    def _control(self, request: object) -> "EpisodeStatus":
+    def _control(self, request: object) -> Any:
         from mola_nodes import graph  # noqa: PLC0415
 
         return self._operator.call(graph.EPISODE_CONTROL, request, timeout_s=30.0)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ class ImaginedStrip:
         self._codes: dict[str, tuple[int, ...]] = {}
         self._bundle_id = ""
         for role in self._previews:
-            operator.subscribe(graph.preview_topic(role), lambda message, role=role: self._note_preview(role, message))
+            operator.subscribe(graph.preview_topic(role), partial(self._note_preview, role))
         operator.subscribe(graph.LATENT_ACTIONS, self._note_codes)
 
     def _note_preview(self, role: str, message: Image) -> None:

@@ -27,8 +27,11 @@ _LATE_RUNS = 3
 class ImaginationHalf(Half, Protocol):
     """The first half of a bundle, loaded."""
 
-    imagination: Imagination
-    io: IoSpec
+    @property
+    def imagination(self) -> Imagination: ...
+
+    @property
+    def io(self) -> IoSpec: ...
 
 
 @dataclass(frozen=True)

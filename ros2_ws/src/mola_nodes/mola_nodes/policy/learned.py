@@ -31,10 +31,16 @@ _DIVERGENCE_TOLERANCE_NS = 40 * NS_PER_MS
 class ActorHalf(Half, Protocol):
     """The second half of a bundle, loaded."""
 
-    actor: Actor
-    io: IoSpec
-    continues_plans: bool
-    """Whether its head can continue settled rows."""
+    @property
+    def actor(self) -> Actor: ...
+
+    @property
+    def io(self) -> IoSpec: ...
+
+    @property
+    def continues_plans(self) -> bool:
+        """Whether its head can continue settled rows."""
+        ...
 
 
 @dataclass(frozen=True)

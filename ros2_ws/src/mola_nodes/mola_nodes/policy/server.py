@@ -25,7 +25,7 @@ RunGoal = Callable[[str, Callable[[Rollout], None]], None]
 class PolicyServer:
     """Serves ``run_policy`` on a node while the stack it was given is open."""
 
-    def __init__(self, node: MolaNode, *, check: Callable[[str], None], run_goal: RunGoal, stack: ExitStack) -> None:
+    def __init__(self, node: MolaNode, *, check: Callable[[str], object], run_goal: RunGoal, stack: ExitStack) -> None:
         """``check`` raises ConfigError for an instruction that cannot be meant."""
         self._node = node
         self._check = check
