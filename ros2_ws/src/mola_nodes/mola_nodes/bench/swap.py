@@ -1,8 +1,8 @@
 """Hot swaps while the arm moves under policy, beside the same run without any.
 
-The whole graph runs on the twin. First the policy acts for a while undisturbed; then two bundles take over from each other, again and
-again. Reported side by side: servo ticks that missed their deadline, stops, the cadence of the policy's answers, the gap that each swap
-left in it, and the memory of the processes that hold the engines before and after.
+The whole graph runs on the twin. First the policy acts for a while undisturbed; then two bundles take over from each other, again
+and again. Reported side by side: servo ticks that missed their deadline, stops, the cadence of the policy's answers, the gap that
+each swap left in it, and the memory of the processes that hold the engines before and after.
 """
 
 import argparse
