@@ -1,6 +1,7 @@
 """``mola bench latency``: a policy's decision, stage by stage, ways to run it side by side in one run."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ def register(subparsers: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     ways = _ways(arguments)
+    # read when torch loads: idle OpenMP threads would spin on the cores that are measured
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     rows: list[LatencyRow] = []
     limits: Limits | None = None
     if arguments.only_bundle is False:
