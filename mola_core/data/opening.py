@@ -1,5 +1,6 @@
 """From a path to samples, whatever the format that lies there."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def open_samples(
     skip_bad: bool = False,
     quiet: bool = False,
 ) -> WindowedSource:
-    """Samples of the dataset at ``path``; with ``cached``, decoded frames are kept in ``cache_folder`` (``.mola-cache`` beside it).
+    """Samples of the dataset at ``path``; with ``cached``, decoded frames are kept in ``cache_folder``.
+
+    That is by default the folder that the environment variable MOLA_CACHE_DIR names, or else ``.mola-cache`` beside the dataset.
 
     ``label_teacher`` names whose labels, of all kinds or of each; by default those that are there.
 
@@ -65,7 +68,7 @@ def open_samples(
     source = open_episodes(path, name=name, skip_bad=skip_bad)
     if contract is not None and window.horizon:
         source.contract.require(contract, what=f"dataset {path}", where="the recipe")
-    folder = (cache_folder or path.resolve().parent / ".mola-cache") if cached else None
+    folder = (cache_folder or _default_cache_folder(path)) if cached else None
     return WindowedSource(
         source,
         window,
@@ -76,3 +79,8 @@ def open_samples(
         offset_period_ns=None if contract is None else contract.period_ns,
         quiet=quiet,
     )
+
+
+def _default_cache_folder(dataset: Path) -> Path:
+    named = os.environ.get("MOLA_CACHE_DIR")
+    return Path(named) if named else dataset.resolve().parent / ".mola-cache"

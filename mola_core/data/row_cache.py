@@ -54,11 +54,16 @@ def build_cache(path: Path, *, num_rows: int, blocks: Iterator[Block]) -> RowCac
     """Fill a new cache at ``path`` from ``blocks``, in any order; where another process was faster, its cache is used.
 
     Raises:
-        DataError: the disk is too small, or a block differs from the first one in names, type or shape.
+        DataError: the folder cannot be written, the disk is too small, or a block differs from the first one in names, type or shape.
     """
     _sweep(path)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.mkdir(parents=True)
+    try:
+        scratch.mkdir(parents=True)
+    except OSError as error:
+        raise DataError(
+            f"no cache can be built at {path} ({error.strerror}); set MOLA_CACHE_DIR to a folder for it"
+        ) from error
     try:
         files = _fill(scratch, num_rows=num_rows, blocks=blocks)
         index = {

@@ -131,6 +131,26 @@ def test_remains_of_a_dead_builder_are_swept_away(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [f".cache.{os.getppid()}", "cache"]
 
 
+def test_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(DataError, match=r"no cache can be built at .*file/cache .*set MOLA_CACHE_DIR"):
+        build_cache(tmp_path / "file" / "cache", num_rows=2, blocks=iter([(0, {"a": np.ones((2, 3), np.uint8)})]))
+
+
+def test_cache_larger_than_the_disk_is_refused_before_it_is_built(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"needs \d+\.\d GiB, its disk has"):
+        build_cache(tmp_path / "cache", num_rows=2**40, blocks=iter([(0, {"a": np.ones((2, 300), np.uint8)})]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_cache_goes_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOLA_CACHE_DIR", str(tmp_path / "elsewhere"))
+    path = write_dataset(tmp_path / "data" / "demo")
+    open_samples(path, window(), quiet=True)
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 1
+    assert [entry.name for entry in path.parent.iterdir()] == ["demo"]
+
+
 def test_truncated_cache_is_named(tmp_path: Path) -> None:
     build_cache(tmp_path / "cache", num_rows=2, blocks=iter([(0, {"a": np.ones((2, 3), np.uint8)})]))
     os.truncate(tmp_path / "cache" / "000.raw", 3)
