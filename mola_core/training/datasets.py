@@ -31,6 +31,8 @@ class Part:
     """Of all single pictures."""
     cameras: tuple[int, ...]
     """Numbers of the recipe's cameras that this dataset has."""
+    period_ns: int
+    """Distance of its rows."""
     identity: str
     """Changes with the dataset's content; names what is cached of it."""
     opener: "Opener"
@@ -38,6 +40,18 @@ class Part:
     def open(self, window: WindowSpec, split: Split = "all") -> SampleSource:
         """The samples of one split under ``window``. Raises DataError where the dataset lacks what the window asks for."""
         return self.opener(window, split)
+
+    def require_period(self, io: IoSpec, *, instead: str) -> None:
+        """Refuse windows over cached rows where a row is not as long as the recipe's.
+
+        Raises:
+            ConfigError: naming the setting that does without the cache.
+        """
+        if self.period_ns != io.contract.period_ns:
+            raise ConfigError(
+                f"dataset {self.name} has a row every {self.period_ns / 1e6:g} ms, the recipe every "
+                f"{io.contract.period_ns / 1e6:g} ms; windows over cached rows cannot bridge that: set {instead}"
+            )
 
     def numbers(self, window: WindowSpec, split: Split) -> Int[np.ndarray, "n"]:
         """Numbers in ``rows`` of the samples of one split under ``window``."""
@@ -51,15 +65,8 @@ def open_parts(mixture: Sequence[MixturePart], *, recipe: Recipe, data: Mapping[
     """The datasets of ``mixture``, opened; pictures are decoded into a cache beside each dataset on first use.
 
     Raises:
-        ConfigError: a dataset whose place has not been said.
         DataError: a place without a dataset.
     """
-    missing = [part.dataset for part in mixture if part.dataset not in data]
-    if missing:
-        raise ConfigError(
-            f"recipe {recipe.name} needs the datasets {', '.join(missing)}; say where they lie: "
-            f"{' '.join(f'--data {name}=PATH' for name in missing)}"
-        )
     return tuple(_open_part(part, recipe=recipe, path=data[part.dataset]) for part in mixture)
 
 
@@ -73,6 +80,7 @@ def _open_part(part: MixturePart, *, recipe: Recipe, path: Path) -> Part:
             split=split,
             validation_share=recipe.validation_share,
             label_teacher=part.teachers,
+            cached=recipe.cache_frames or bool(window.labels),  # labels are unpacked into the same cache
         )
 
     episodes = open_episodes(path, name=part.dataset)
@@ -83,6 +91,7 @@ def _open_part(part: MixturePart, *, recipe: Recipe, path: Path) -> Part:
         weight=part.weight,
         rows=rows_of(opener(one_picture(recipe.io), "all")),
         cameras=tuple(cameras),
+        period_ns=episodes.contract.period_ns,
         identity=episodes.digest(),
         opener=opener,
     )

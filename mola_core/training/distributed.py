@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, cast
 
 import torch
@@ -17,6 +18,10 @@ from mola_core.contracts.errors import ConfigError
 
 Spread = Literal["replicate", "shard"]
 """``replicate``: every process holds all weights (DDP); ``shard``: each holds a part of them (FSDP2), where they fit no other way."""
+
+
+_PATIENCE = timedelta(hours=12)
+"""How long processes wait for each other: the first one may be decoding a whole dataset."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def join_world(*, device: str, spread: Spread = "replicate") -> Iterator[World]:
     if size == 1:
         yield World(rank=0, size=1, device=place, spread=spread)
         return
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     try:
         yield World(rank=dist.get_rank(), size=size, device=place, spread=spread)
     finally:

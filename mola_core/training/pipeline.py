@@ -27,6 +27,7 @@ from mola_core.training.distributed import World
 from mola_core.training.draws import seed_of
 from mola_core.training.loop import Surroundings, run_stage
 from mola_core.training.naming import under
+from mola_core.training.preconditions import require_data
 from mola_core.training.progress import Reporter
 from mola_core.training.recipe import Recipe
 from mola_core.training.retention import FINAL
@@ -72,6 +73,7 @@ def train(run: Run, stages: Sequence[str]) -> Path:
     wanted = [stage for stage in STAGES if stage in stages and getattr(run.recipe, stage) is not None]
     if not wanted:
         raise ConfigError(f"recipe {run.recipe.name} has none of the stages {', '.join(stages)}")
+    require_data(run.recipe, wanted, data=run.data)
     _claim(run)
     final = run.folder
     for number, name in enumerate(wanted):
@@ -87,7 +89,7 @@ def _train_one(run: Run, name: str, *, made_here: Sequence[str]) -> Path:
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     model = build_mola(recipe.model)
     _take_over(model, name, run=run, made_here=made_here)
-    bench = _bench(run, model)
+    bench = _bench(run, model, policy=name == "policy")
     normalization = _normalization(bench) if name == "policy" else None
     header = Checkpoint(
         path=run.folder, recipe=recipe, normalization=normalization, stage=name, step=0, metrics={}, git=git_state()
@@ -117,17 +119,18 @@ def _stage(name: str, bench: Workbench, normalization: Normalization | None) -> 
     return policy_stage(recipe.policy, bench, normalization=normalization)
 
 
-def _bench(run: Run, model: Mola) -> Workbench:
+def _bench(run: Run, model: Mola, *, policy: bool) -> Workbench:
     recipe = run.recipe
-    parts = open_parts(recipe.mixture, recipe=recipe, data=run.data)
-    demonstrations = parts
-    if recipe.demonstrations is not None:
-        demonstrations = open_parts(recipe.demonstrations, recipe=recipe, data=run.data)
+    if not run.world.is_main:
+        run.world.wait()  # the first process decodes for all
+    mixture = (recipe.demonstrations or recipe.mixture) if policy else recipe.mixture
+    parts = open_parts(mixture, recipe=recipe, data=run.data)
+    if run.world.is_main:
+        run.world.wait()
     return Workbench(
         recipe=recipe,
         model=model,
         parts=parts,
-        demonstrations=demonstrations,
         encoder=build_encoder(recipe.model.language, weights=run.language_weights),
         cache_root=run.caches or run.folder / "caches",
         world=run.world,
@@ -137,7 +140,7 @@ def _bench(run: Run, model: Mola) -> Workbench:
 
 def _normalization(bench: Workbench) -> Normalization:
     window = policy_window(bench)
-    return normalization_of([part.open(window, "train") for part in bench.demonstrations])
+    return normalization_of([part.open(window, "train") for part in bench.parts])
 
 
 def _claim(run: Run) -> None:

@@ -184,8 +184,8 @@ class MixturePart(Record):
     """A name; where it lies the command line says."""
     weight: float = Field(gt=0.0)
     """Share of the samples, relative to the other parts'."""
-    teachers: str | dict[str, str] = "twin"
-    """Whose labels stage II learns from: of all modalities, or of each."""
+    teachers: dict[str, str] | None = None
+    """Whose labels stage II learns from, by modality; None: those that are there."""
 
 
 class ActingSpec(Record):
@@ -212,6 +212,8 @@ class Recipe(Record):
     """What the policy learns from, under the contract of ``io``; None: the whole of ``mixture``."""
     validation_share: float = Field(default=0.05, ge=0.0, lt=1.0)
     """Share of the episodes of each dataset that training never sees."""
+    cache_frames: bool = True
+    """Decode each dataset's pictures once into a cache beside it; for datasets larger than the disk they are decoded when needed."""
     seed: int = Field(default=0, ge=0)
     autoencoder: AutoencoderStage | None = None
     video: VideoStage | None = None

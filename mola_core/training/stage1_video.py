@@ -186,6 +186,7 @@ def _source(spec: VideoStage, bench: Workbench, part: Part, split: Split) -> Bat
     window = WindowSpec(views=bench.recipe.io.views, offsets=bench.offsets, horizon=0)
     if not spec.cache_latents:
         return FrameWindows(part, source=part.open(window, split), sentences=bench.sentences(part))
+    part.require_period(bench.recipe.io, instead="video.cache_latents=false")
     return LatentWindows(
         part,
         latents=bench.latents(part),

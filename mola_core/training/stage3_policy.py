@@ -149,12 +149,12 @@ def policy_stage(spec: PolicyStage, bench: Workbench, *, normalization: Normaliz
     objective = PolicyObjective(bench.model, spec)
 
     def sources(split: Split) -> list[Demonstrations]:
-        return [_source(spec, bench, part, split, normalization) for part in bench.demonstrations]
+        return [_source(spec, bench, part, split, normalization) for part in bench.parts]
 
-    training, shares = mixed(sources("train"), [part.weight for part in bench.demonstrations])
+    training, shares = mixed(sources("train"), [part.weight for part in bench.parts])
     validation = joined_or_none(sources("validation"))
     split: Split = "train" if validation is None else "validation"
-    shown = _source(spec, bench, bench.demonstrations[0], split, normalization, with_pictures=True)
+    shown = _source(spec, bench, bench.parts[0], split, normalization, with_pictures=True)
 
     def pictures() -> Pictures:
         if bench.model.mixture is None:

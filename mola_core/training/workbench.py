@@ -38,9 +38,7 @@ class Workbench:
     model: Mola
     """With the weights of the stages before."""
     parts: tuple[Part, ...]
-    """What the video model and the inverse dynamics models learn from."""
-    demonstrations: tuple[Part, ...]
-    """What the policy learns from."""
+    """What the stage at hand learns from."""
     encoder: SentenceEncoder
     cache_root: Path
     world: World
@@ -48,8 +46,7 @@ class Workbench:
 
     @cached_property
     def _sentences(self) -> dict[str, EncodedSentences]:
-        every = {part.name: part for part in (*self.parts, *self.demonstrations)}
-        return {name: EncodedSentences(part.rows.sentences, encoder=self.encoder) for name, part in every.items()}
+        return {part.name: EncodedSentences(part.rows.sentences, encoder=self.encoder) for part in self.parts}
 
     def sentences(self, part: Part) -> EncodedSentences:
         """The instructions of ``part``, encoded."""
@@ -109,6 +106,7 @@ class Workbench:
     def true_features(self, part: Part, *, sigma: float, frames: Sequence[int]) -> Cached:
         """Features of ``frames`` of the true future, tapped at a low noise level, [rows, C, frames, F, h, w]."""
         backbone = backbone_of(self.model)
+        part.require_period(self.recipe.io, instead="idm.cache_features=false")
         latents, sentences = self.latents(part), self.sentences(part)
 
         def compute(rows: Int[np.ndarray, "rows"]) -> Cached:

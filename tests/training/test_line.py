@@ -188,14 +188,20 @@ def test_a_dataset_of_another_contract_is_refused_before_the_first_step(tmp_path
     other = DataContract(cameras=("third_person", "wrist"), period_ns=50_000_000)
     data = write_blobs(tmp_path / "other", contract=other, labelled=False, episodes=2)
     with pytest.raises(ContractMismatchError, match="period_ns 50000000 against 100000000"):
-        train(run_of(tmp_path / "run", data, short("twin-tiny.diffusion-policy")), ["policy"])
-    assert not (tmp_path / "run" / "policy" / "metrics.jsonl").exists()
+        train(run_of(tmp_path / "run", data, short()), STAGES)
+    assert not (tmp_path / "run").exists()
+    recipe = short("twin-tiny", "video.jitter=null", "video.cache_latents=true")
+    with pytest.raises(
+        ConfigError, match=r"has a row every 50 ms, the recipe every 100 ms; .* set video\.cache_latents=false"
+    ):
+        train(run_of(tmp_path / "run", data, recipe), ["video"])
 
 
-def test_missing_labels_are_refused(tmp_path: Path, trained: Path) -> None:
+def test_missing_labels_are_refused_before_the_first_stage(tmp_path: Path) -> None:
     data = write_blobs(tmp_path / "bare", labelled=False, episodes=2)
     with pytest.raises(DataError, match="mola data label"):
-        train(run_of(tmp_path / "run", data, short(), base=trained / "video" / "final"), ["idm"])
+        train(run_of(tmp_path / "run", data, short()), STAGES)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_stage_without_the_one_before_it_is_refused(blobs: Path, tmp_path: Path) -> None:

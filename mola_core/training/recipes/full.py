@@ -69,6 +69,7 @@ def full() -> Recipe:
         ),
         demonstrations=(MixturePart(dataset="demonstrations", weight=1.0),),
         validation_share=0.02,
+        cache_frames=False,
         video=VideoStage(
             steps=500_000,
             batch_size=48,
