@@ -130,7 +130,7 @@ def test_everything_to_record_with_is_one_launch_file(installed: dict[str, str])
 
 
 def test_a_person_moves_the_arm_of_twin_or_rig(installed: dict[str, str]) -> None:
-    twin = by_name(launched("teleop.launch.xml", installed, device="gamepad", overlay="true"))
+    twin = by_name(launched("teleop.launch.xml", installed, device="gamepad", overlay="true", stop_within_ms="200"))
     assert list(twin) == [
         "twin",
         "camera_third_person",
@@ -141,7 +141,7 @@ def test_a_person_moves_the_arm_of_twin_or_rig(installed: dict[str, str]) -> Non
         "lifecycle_manager",
     ]
     given = parameters(twin["teleop"])
-    assert (given["device"], given["stop_within_ms"], given["world_host"]) == ("gamepad", 150.0, "127.0.0.2")
+    assert (given["device"], given["stop_within_ms"], given["world_host"]) == ("gamepad", 200.0, "127.0.0.2")
     managed = parameters(twin["lifecycle_manager"])["managed_nodes"]
     assert managed[-2:] == ["reset_overlay", "teleop"]
     rig = by_name(launched("teleop.launch.xml", installed, world="rig", site="/rig.yaml"))
