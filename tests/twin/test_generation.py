@@ -201,6 +201,14 @@ def test_training_and_evaluation_never_share_a_seed() -> None:
         require_training_seeds(990, 20)
 
 
+def test_a_task_named_twice_is_done_from_twice_as_many_seeds() -> None:
+    plan = PLAN.model_copy(update={"tasks": ("press_button", "grab_bowl", "press_button"), "num_seeds": 3})
+    episodes = list(plan.episodes())
+    assert len(set(episodes)) == 9
+    seeds = sorted(one.seed for one in episodes if one.task == "press_button")
+    assert seeds == list(range(10_000, 10_006))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -1,5 +1,6 @@
 """What a generated dataset consists of; the same plan gives the same dataset."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -28,7 +29,7 @@ class NoisePlan(BaseModel):
 
 
 class GenerationPlan(BaseModel):
-    """Every task is done once from each seed."""
+    """Every task is done once from each seed; one that is named twice, once more from as many further seeds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,10 +64,14 @@ class GenerationPlan(BaseModel):
         return DataContract(cameras=self.cameras, period_ns=self.period_ms * 1_000_000)
 
     def episodes(self) -> "Iterator[Assignment]":
-        """All episodes, in the order of the dataset: the tasks of one seed after the other, so that any part is balanced."""
-        for seed in require_training_seeds(self.first_seed, self.num_seeds):
+        """All episodes, in an order in which any part is balanced."""
+        most = max(Counter(self.tasks).values())
+        require_training_seeds(self.first_seed, self.num_seeds * most)
+        for seed in range(self.first_seed, self.first_seed + self.num_seeds):
+            named: Counter[str] = Counter()
             for task in self.tasks:
-                yield Assignment(task=task, seed=seed)
+                yield Assignment(task=task, seed=seed + named[task] * self.num_seeds)
+                named[task] += 1
 
 
 @dataclass(frozen=True, slots=True)
