@@ -222,8 +222,9 @@ def test_a_second_recorder_is_refused_by_the_store(
         lambda: [beat.problem for beat in beats if beat.node == "/mola/second" and beat.problem], "the problem"
     )[0]
     assert f"another recorder writes to {recorder.store}" in problem
-    answer = recorder.ask(START, instruction="x")
-    assert "1 other recorder in the graph" in answer.message
+    probe.wait(
+        lambda: "1 other recorder in the graph" in recorder.ask(START, instruction="x").message, "the other to be seen"
+    )
 
 
 def test_an_episode_ends_with_the_node(recorder: Recorder, streams: Streams) -> None:

@@ -81,6 +81,14 @@ def test_the_screen_says_all_that_matters() -> None:
         assert said in text, said
 
 
+def test_what_comes_with_each_picture_is_shown_when_it_does_not() -> None:
+    topic = graph.camera_topics("wrist").color_metadata.name
+    well = StreamStatus(topic=topic, rate_hz=30.0, expected_hz=30.0)
+    assert "metadata" not in shown(a_status(streams=[well]))
+    ill = StreamStatus(topic=topic, rate_hz=3.0, expected_hz=30.0, problem="comes at 3.0 Hz instead of 30")
+    assert "wrist/color/metadata" in shown(a_status(streams=[ill]))
+
+
 def test_the_screen_says_why_it_cannot_record() -> None:
     reasons = [
         f"{CAMERA} comes at 15.0 Hz instead of 30",

@@ -128,9 +128,13 @@ def _expected_rates(site: Site) -> dict[str, float]:
     rates = {graph.ROBOT_STATE.name: RATE_HZ, graph.COMMANDED.name: RATE_HZ}
     for role, spec in site.cameras.items():
         topics = graph.camera_topics(role)
-        rates[topics.color.name] = float(spec.fps)
-        if spec.depth:
-            rates[topics.depth.name] = float(spec.fps)
+        with_each_frame = (
+            topics.color,
+            topics.color_info,
+            topics.color_metadata,
+            *([topics.depth] if spec.depth else []),
+        )
+        rates |= {topic.name: float(spec.fps) for topic in with_each_frame}
     return rates
 
 

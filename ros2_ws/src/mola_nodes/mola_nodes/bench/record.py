@@ -268,7 +268,7 @@ def _print_table(figures: tuple[WriterFigures, ...], arguments: argparse.Namespa
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    title = f"two colour and two depth streams of {arguments.width}x{arguments.height} at {_FPS} Hz, {arguments.seconds:g} s each"
+    title = f"2 × colour and depth, {arguments.width}x{arguments.height} at {_FPS} Hz, {arguments.seconds:g} s each"
     table = Table(title=title, box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left")
     table.add_column("stream", no_wrap=True)
     for figure in figures:

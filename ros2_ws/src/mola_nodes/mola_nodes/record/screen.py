@@ -24,6 +24,8 @@ _SERVO = {
 _OUTCOMES = {"success": "green", "failure": "red", "unknown": "yellow"}
 _STALE_S = 2.0
 _MAX_REASONS = 4
+_COMPANIONS = ("/metadata", "/camera_info")
+"""They come with each picture; shown when they do not."""
 _PREFIX = "/mola/"
 
 
@@ -103,7 +105,8 @@ def _streams(status: EpisodeStatus) -> Table:
         table.add_column(column, justify="right", min_width=6)
     table.add_column("")
     for stream in status.streams:
-        table.add_row(*_stream_row(stream))
+        if stream.problem or stream.lost or not stream.topic.endswith(_COMPANIONS):
+            table.add_row(*_stream_row(stream))
     return table
 
 
