@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mola_core.cli.dispatch import main
-from mola_core.contracts.errors import ConfigError
+from mola_core.contracts.errors import ChunkRejectedError, ConfigError
 from mola_core.contracts.io_spec import CameraView
 from mola_core.contracts.site import load_site
 from mola_core.data.labels.store import LabelFolder
@@ -24,6 +24,7 @@ from mola_twin.generation.plan import Assignment, GenerationPlan, NoisePlan
 from mola_twin.labels.classes import CLASSES, body_of_geom, class_of_geom
 from mola_twin.labels.geom_renderer import NOTHING
 from mola_twin.labels.scene_recorder import TEACHER, scene_info
+from mola_twin.lockstep import LockstepRig
 from mola_twin.tasks.seeds import EVALUATION_SEEDS, TRAINING_SEEDS, require_training_seeds
 
 SITE = Path(__file__).parents[2] / "launch/sites/twin.yaml"
@@ -193,6 +194,19 @@ def test_failed_episodes_are_left_out_and_counted(tmp_path: Path) -> None:
     assert any("joint space" in outcome for outcome in outcomes)
     assert len(desk.failures()) == sum(1 for outcome in outcomes if outcome)
     assert Assignment("press_button", 10_000) not in list(desk.left())
+
+
+def test_refused_motion_is_a_failed_episode_and_not_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ChunkRejectedError("the first row is 0.3 rad away")
+
+    desk = GenerationDesk(tmp_path / "demos", PLAN)
+    desk.begin()
+    maker = EpisodeMaker(load_site(SITE), desk)
+    monkeypatch.setattr(LockstepRig, "step", refuse)
+    assert maker.make(Assignment("press_button", 10_000)) == "the first row is 0.3 rad away"
+    maker.close()
+    assert [failure["outcome"] for failure in desk.failures()] == ["the first row is 0.3 rad away"]
 
 
 def test_training_and_evaluation_never_share_a_seed() -> None:

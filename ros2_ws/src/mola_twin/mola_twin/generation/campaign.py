@@ -8,8 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from mola_core.contracts.errors import ChunkRejectedError
 from mola_core.contracts.site import Site, load_site
 from mola_core.data.labels.store import save_arrays
+from mola_twin.cell.physics import ResetRefusedError
 from mola_twin.generation.demonstration import Demonstration, FailedEpisode, demonstrate
 from mola_twin.generation.desk import GenerationDesk
 from mola_twin.generation.plan import Assignment
@@ -77,7 +79,10 @@ class EpisodeMaker:
 
     def make(self, assignment: Assignment) -> str:
         """Run and store one episode; why it failed, or nothing."""
-        result = demonstrate(self._rig, assignment, self._desk.plan, recorder=self._recorder)
+        try:
+            result = demonstrate(self._rig, assignment, self._desk.plan, recorder=self._recorder)
+        except (ChunkRejectedError, ResetRefusedError) as error:
+            result = FailedEpisode(assignment, str(error))
         if isinstance(result, FailedEpisode):
             self._desk.note_failure(result)
             return result.outcome
