@@ -80,7 +80,10 @@ class EpisodeReader:
         streams = self._camera(camera)
         pairing = FramePairing(streams)
         topics = (streams.color, streams.depth, streams.metadata)
-        for recorded in self.messages(*(topic for topic in topics if topic in self.streams)):
+        recorded_topics = [topic for topic in topics if topic in self.streams]
+        if not recorded_topics:  # naming none would mean all
+            return
+        for recorded in self.messages(*recorded_topics):
             yield from pairing.add(recorded.topic, recorded.message, received_ns=recorded.received_ns)
         yield from pairing.rest()
 
