@@ -1,0 +1,80 @@
+"""A checkpoint acts and is exported as what it was trained to be; one of an earlier stage is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from micro_model import micro_config, micro_io
+
+from mola_core.cli import main
+from mola_core.evaluation.policies import PolicyChoice, identity_of, open_policy
+from mola_core.export.exporting import Exportable
+from mola_core.export.from_checkpoint import exportable_of
+from mola_core.export.stages import StageOptions
+from mola_core.export.torch_policy import torch_policy
+from mola_core.runtime.engine_policy import Identity
+from mola_core.runtime.policy import PolicyObservation
+from mola_core.training.checkpoint import MODEL_PREFIX, Checkpoint, save_checkpoint
+from mola_core.training.recipe import Recipe
+from mola_core.training.recipes.twin_tiny import twin_tiny
+
+STATE = np.array([0.1, -1.8, 1.7, -1.4, -1.5, -0.3, -0.4, 0.05, 0.3, 2.2, 2.2, 0.1, 0.8])
+
+
+def saved(model: Exportable, path: Path, *, stage: str = "policy") -> Path:
+    changes = {"io": micro_io(), "model": micro_config()}
+    recipe = Recipe.model_validate(
+        twin_tiny().model_dump() | {name: part.model_dump() for name, part in changes.items()}
+    )
+    checkpoint = Checkpoint(
+        path=path,
+        recipe=recipe,
+        normalization=model.normalization if stage == "policy" else None,
+        stage=stage,
+        step=3,
+        metrics={"loss": 0.5},
+        git={"commit": "abc", "dirty": False},
+    )
+    save_checkpoint(
+        checkpoint, weights={f"{MODEL_PREFIX}{name}": tensor for name, tensor in model.mola.state_dict().items()}
+    )
+    return path
+
+
+def test_a_checkpoint_acts_as_the_model_in_it(model: Exportable, tmp_path: Path) -> None:
+    path = saved(model, tmp_path / "best")
+    policy = open_policy(PolicyChoice(str(path)))
+    reference = torch_policy(
+        model.mola,
+        identity=Identity(bundle_id="x", io_spec=model.io),
+        normalization=model.normalization,
+        language=model.language,
+        options=StageOptions(),
+    )
+    rng = np.random.default_rng(0)
+    views = {name: rng.integers(0, 256, (16, 32, 3), dtype=np.uint8) for name in ("third_person", "wrist")}
+    seen = PolicyObservation(stamp_ns=1, views=views, state=STATE, instruction="open the drawer")
+    np.testing.assert_array_equal(policy.act(seen, noise_seed=1).targets, reference.act(seen, noise_seed=1).targets)
+    digest = json.loads((path / "checkpoint.json").read_text())["digest"]
+    assert policy.bundle_id == f"checkpoint-{digest[:12]}"
+    assert identity_of(PolicyChoice(str(path))) == f"checkpoint {digest[:16]}"
+
+
+def test_an_export_says_which_weights_it_was_made_from(model: Exportable, tmp_path: Path) -> None:
+    path = saved(model, tmp_path / "best")
+    exportable = exportable_of(path)
+    assert exportable.io == micro_io()
+    assert exportable.training["step"] == 3
+    assert exportable.training["weights_sha256"] == json.loads((path / "checkpoint.json").read_text())["digest"]
+
+
+def test_a_checkpoint_of_an_earlier_stage_neither_acts_nor_exports(
+    model: Exportable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(model, tmp_path / "idm", stage="idm")
+    assert main(["export", str(path), "--out", str(tmp_path / "draft")]) == 2
+    assert "cannot act" in capsys.readouterr().err
+    assert not (tmp_path / "draft").exists()
+    assert main(["export", str(path), "--out", str(tmp_path / "draft"), "--action-steps", "0"]) == 2
+    assert "--action-steps 0 is outside 1..100" in capsys.readouterr().err
