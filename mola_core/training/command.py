@@ -125,5 +125,6 @@ def _recipes(arguments: argparse.Namespace) -> int:
         console.print(f"{name:<12} {make().summary}")
     console.print("\nwith a variant, as in twin.vpp-like:")
     for name, variant in VARIANTS.items():
-        console.print(f"  .{name:<20} {variant.summary}")
+        only = "" if variant.only is None else f", of {variant.only} alone"
+        console.print(f"  .{name:<20} {variant.summary}{only}")
     return 0

@@ -16,7 +16,10 @@ RECIPES: dict[str, Callable[[], Recipe]] = {"full": full, "twin": twin, "twin-ti
 
 def recipe_names() -> list[str]:
     """Every name that :func:`recipe_named` knows."""
-    return [*RECIPES, *(f"{recipe}.{variant}" for recipe in RECIPES for variant in VARIANTS)]
+    variants = [
+        f"{recipe}.{name}" for recipe in RECIPES for name, variant in VARIANTS.items() if variant.applies_to(recipe)
+    ]
+    return [*RECIPES, *variants]
 
 
 def recipe_named(name: str) -> Recipe:
@@ -26,7 +29,7 @@ def recipe_named(name: str) -> Recipe:
         ConfigError: no such recipe; the nearest name is suggested.
     """
     base, _, variant = name.partition(".")
-    if base not in RECIPES or (variant and variant not in VARIANTS):
+    if name not in recipe_names():
         nearest = difflib.get_close_matches(name, recipe_names(), n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose from {', '.join(RECIPES)}"
         raise ConfigError(f"there is no recipe {name!r}; {hint}")

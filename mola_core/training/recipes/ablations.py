@@ -152,6 +152,12 @@ class Variant:
 
     summary: str
     change: Change
+    only: str | None = None
+    """The one recipe that it makes sense for; None: every one."""
+
+    def applies_to(self, recipe: str) -> bool:
+        """Whether ``recipe`` can be changed so."""
+        return self.only in {None, recipe}
 
 
 def _modalities() -> dict[str, Variant]:
@@ -187,7 +193,7 @@ VARIANTS: dict[str, Variant] = {
     "ar-head": Variant("autoregressive action tokens (table 11)", ar_head),
     "edm-head": Variant("the head as an EDM denoiser, as the release trains it", edm_head),
     "release": Variant("the action model as it was published, for its weights (mola model import)", release),
-    "wan": Variant("Wan2.2 5B as imagination, taken as published (table 12)", wan),
+    "wan": Variant("Wan2.2 5B as imagination, taken as published (table 12)", wan, only="full"),
     "same-frame": Variant("when acting, the present stands for the future (table 14)", same_frame),
     "noisy-frame": Variant("when acting, the present with noise stands for the future (table 14)", noisy_frame),
     "unet": Variant("a generative UNet over a learned autoencoder as imagination", unet),
