@@ -1,5 +1,6 @@
 """Whatever a recorder leaves behind: everything but the open chunk comes back, and nothing is destroyed on the way."""
 
+import errno
 import mmap
 import os
 import random
@@ -9,15 +10,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from numbered import Bench, chunk_ends, end_of_data, new_meta, number_message, numbers
+from numbered import Bench, chunk_ends, end_of_data, new_meta, number_message, numbers, offer_numbers
 from victim import FINISHED
 
 from mola_core.data.episodes import layout
-from mola_core.data.episodes.meta import EpisodeError
+from mola_core.data.episodes.append_file import AppendFile, Part
+from mola_core.data.episodes.meta import EpisodeError, Outcome
 from mola_core.data.episodes.reader import EpisodeReader
 from mola_core.data.episodes.recovery import recover, unfinished
 
@@ -164,6 +166,24 @@ def test_what_cannot_be_recovered_is_named_and_left_alone(bench: Bench, content:
     with pytest.raises(EpisodeError, match=said):
         recover(bench.store, folder)
     assert layout.bag_file(folder).read_bytes() == content
+
+
+def test_an_episode_that_cannot_be_ended_is_not_lost(bench: Bench) -> None:
+    """The disk takes no index, not even in place of the ballast; the folder stays, and is recovered once there is room."""
+
+    class NoIndex(AppendFile):
+        def append(self, parts: Sequence[Part]) -> None:
+            if parts[0][:1] == b"\x0f":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().append(parts)
+
+    recording = bench.recording(open_file=NoIndex)
+    recording.start()
+    offer_numbers(recording, range(COUNT))
+    with pytest.raises(EpisodeError, match=r"cannot be ended: No space left.*then: mola episode recover"):
+        recording.finish(outcome=Outcome.SUCCESS, ended_by="the operator")
+    (folder,) = unfinished(bench.store)
+    assert numbers(recover(bench.store, folder).path) == list(range(COUNT))
 
 
 def test_a_recording_that_goes_on_is_not_touched(bench: Bench) -> None:
