@@ -131,3 +131,12 @@ def test_a_press_by_service_is_a_press():
         desk.loop.press(Press.SLOWER)
         desk.wait(lambda view: view.speed_scale == pytest.approx(0.8))
         assert desk.views[-1].engaged
+
+
+def test_a_bug_in_the_device_is_noticed(caplog: pytest.LogCaptureFixture):
+    with engaged() as desk:
+        desk.device.read = lambda _now_ns: 1 / 0
+        desk.loop._thread.join(timeout=20.0)
+        assert desk.loop.has_failed
+    assert "the loop of the fake ended" in caplog.text
+    assert "ZeroDivisionError" in caplog.text

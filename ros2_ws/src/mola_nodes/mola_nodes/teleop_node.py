@@ -114,6 +114,8 @@ class TeleopNode(MolaNode[TeleopParams]):
         return response
 
     def _publish_diagnostics(self) -> None:
+        if self._loop.has_failed:
+            self.ending.request(exit_code=1)
         if self._loop.view is not None:
             status = teleop_diagnostic(self._loop.view, device=self._device.name)
             self._diagnostics.publish(diagnostic_array(status, stamp_ns=self.system_clock.now_ns()))

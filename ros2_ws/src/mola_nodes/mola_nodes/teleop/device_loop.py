@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -56,6 +57,8 @@ class DeviceLoop:
         self._guiding = False
         self._said: tuple[bool, bool, str] | None = None
         self._said_ns = 0
+        self.has_failed = False
+        """The thread ended by a bug; its trace is in the log."""
         self.view: TeleopView | None = None
         """What the session said last."""
         self._thread = threading.Thread(target=self._run, name="teleoperation device", daemon=True)
@@ -90,6 +93,9 @@ class DeviceLoop:
         self._opened.set()
         try:
             self._read_until_ended()
+        except Exception:  # noqa: BLE001 (a bug: nobody would hear of it in this thread; the arm brakes as stale meanwhile)
+            _log.error("the loop of the %s ended: %s", self._device.name, traceback.format_exc())  # noqa: TRY400 (as text)
+            self.has_failed = True
         finally:
             self._device.__exit__(None, None, None)
 
