@@ -94,7 +94,7 @@ class DeviceLoop:
         try:
             self._read_until_ended()
         except Exception:  # noqa: BLE001 (a bug: nobody would hear of it in this thread; the arm brakes as stale meanwhile)
-            _log.error("the loop of the %s ended: %s", self._device.name, traceback.format_exc())  # noqa: TRY400 (as text)
+            _log.error("the loop of the %s ended: %s", self._device.name, traceback.format_exc())
             self.has_failed = True
         finally:
             self._device.__exit__(None, None, None)
