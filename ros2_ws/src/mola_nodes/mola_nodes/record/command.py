@@ -1,6 +1,7 @@
 """``mola record``: the recorder's screen and keys, on a running graph or on one that is brought up for it."""
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -108,6 +109,8 @@ def _graph(arguments: argparse.Namespace) -> "Iterator[OperatorClient]":
         return
     from mola_nodes.running_graph import RunningGraph  # noqa: PLC0415
 
+    sys.stdout.write(f"bringing up the {arguments.up} and its graph; what it prints goes to {arguments.log}\n")
+    sys.stdout.flush()
     graph = RunningGraph("record.launch.xml", arguments=launch_arguments(arguments), log_path=arguments.log)
     with graph as running:
         yield running.operator
