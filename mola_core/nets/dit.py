@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mola_core.nets.attention import Attention, FeedForward
 from mola_core.nets.config import DitConfig
-from mola_core.nets.embeddings import NumberEmbedding, WidthChange
+from mola_core.nets.embeddings import Mish, NumberEmbedding, WidthChange
 from mola_core.nets.protocols import HeadCondition
 
 
@@ -126,13 +126,13 @@ class ContextEncoder(nn.Module):
 
 
 class ActionTransformer(nn.Module):
-    """Noisy action rows, the time of each, and the context → a vector for each row."""
+    """Noisy action rows, their time (of each, or one for all), and the context → a vector for each row."""
 
     def __init__(self, config: DitConfig, sizes: HeadSizes) -> None:
         super().__init__()
         width = config.width
         self.encoder = ContextEncoder(config, sizes)
-        self.time = NumberEmbedding(width, activation=nn.Mish())
+        self.time = NumberEmbedding(width, activation=Mish())
         self.rows = nn.Linear(sizes.action_size, width)
         self.positions = nn.Parameter(0.02 * torch.randn(1, sizes.horizon, width))
         self.layers = nn.ModuleList(_DecoderLayer(config) for _ in range(config.decoder_layers))
@@ -147,7 +147,7 @@ class ActionTransformer(nn.Module):
         self, noisy: Float[Tensor, "B K A"], *, time: Float[Tensor, "B #K"], context: Float[Tensor, "B M D"]
     ) -> Float[Tensor, "B K A"]:
         x = self.rows(noisy) + self.positions  # B K D
-        told = self.time(time)  # B K D
+        told = self.time(time)  # B 1 D, or B K D where rows differ
         for layer in self.layers:
             x = layer(x, time=told, context=context)
         out: Tensor = self.leave(self.norm(x))

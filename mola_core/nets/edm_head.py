@@ -62,7 +62,7 @@ class EdmHead(nn.Module):
         data = self.config.sigma_data
         s = sigma[:, None, None]
         total = s**2 + data**2
-        time = (sigma.log() / 4)[:, None].expand(noisy.shape[:2])  # B K
+        time = (sigma.log() / 4)[:, None]  # B 1, the same for all rows
         out = self.transformer(noisy * total**-0.5, time=time, context=context)
         clean: Tensor = noisy * data**2 / total + out * s * data * total**-0.5
         return clean

@@ -17,6 +17,13 @@ def sinusoids(value: Float[Tensor, "*n"], *, width: int) -> Float[Tensor, "*n wi
     return torch.cat((angles.sin(), angles.cos()), dim=-1).to(value.dtype)
 
 
+class Mish(nn.Module):
+    """``x · tanh(softplus(x))``, spelt out: of a constant ONNX Runtime folds these operations away, the one called Mish it cannot."""
+
+    def forward(self, x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        return x * torch.tanh(nn.functional.softplus(x))
+
+
 class NumberEmbedding(nn.Module):
     """Sinusoids and a two-layer perceptron."""
 

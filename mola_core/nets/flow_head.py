@@ -74,7 +74,7 @@ class FlowHead(nn.Module):
         actions = noise
         for step in range(steps):
             now = step / steps
-            flow_t = torch.full(noise.shape[:2], now, dtype=noise.dtype, device=noise.device)  # B K
+            flow_t = torch.full((len(noise), 1), now, dtype=noise.dtype, device=noise.device)  # B 1, of all rows
             if prefix is not None:
                 actions, flow_t = self._with_prefix(prefix, actions, noise=noise, flow_t=flow_t)
             actions = actions + self.transformer(actions, time=TIME_SCALE * flow_t, context=context) / steps
@@ -84,7 +84,7 @@ class FlowHead(nn.Module):
 
     def _with_prefix(
         self, prefix: Prefix, actions: Tensor, *, noise: Tensor, flow_t: Tensor
-    ) -> tuple[Float[Tensor, "B K A"], Float[Tensor, "B K"]]:
+    ) -> tuple[Float[Tensor, "B K A"], Float[Tensor, "B #K"]]:
         """Settled rows clean at time 1 where training showed that; otherwise at the common time on their own straight path."""
         settled = prefix.settled[..., None]
         if self.config.max_prefix:
