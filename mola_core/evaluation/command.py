@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _SITE = Path("launch/sites/twin.yaml")
 _RESULTS = Path("runs/eval")
-_FIRST_SEED = 1_000_000
-"""Far from the seeds that demonstrations are generated from."""
+_FIRST_SEED = 0
+"""Demonstrations are generated from seeds far above those of evaluations; a rig names both ranges."""
 _DEFAULT_TRIALS = 20
 
 
