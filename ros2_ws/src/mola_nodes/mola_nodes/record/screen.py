@@ -113,13 +113,14 @@ def _streams(status: EpisodeStatus) -> Table:
 def _stream_row(stream: StreamStatus) -> tuple[Text | str, ...]:
     name = _short(stream.topic)
     well = not stream.problem and not stream.lost
+    problem = "too slow" if stream.problem.startswith("comes at") else stream.problem  # the figures stand beside it
     return (
         name,
         Text(f"{stream.rate_hz:.1f}", style="green" if not stream.problem else "bold red"),
         f"{stream.expected_hz:g}" if stream.expected_hz else "-",
         f"{stream.latency_ms:.0f}" if stream.latency_ms >= 0 else "-",
         Text(str(stream.lost), style="bold red" if stream.lost else "dim"),
-        Text("ok" if well else stream.problem or "loses messages", style="green" if well else "bold red"),
+        Text("ok" if well else problem or "loses messages", style="green" if well else "bold red"),
     )
 
 
