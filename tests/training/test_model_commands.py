@@ -2,20 +2,25 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from mola_core.cli import main
+from mola_core.contracts.errors import UnsupportedError
+from mola_core.nets.building import build_backbone
 from mola_core.nets.config import EdmHeadConfig, FeatureTokensConfig, MolaConfig, SvdConfig, VideoFormerConfig
 from mola_core.nets.mola import build_mola
 from mola_core.training import recipes
 from mola_core.training.checkpoint import load_checkpoint, model_weights
 from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.changes import changed
+from mola_core.training.stage1_video import video_stage
 from tests.nets import published
 from tests.nets.conftest import DIT, IDM, TINY
+from tests.nets.test_imagination import WAN
 
 SIDE = 64
 
@@ -155,3 +160,10 @@ def test_what_cannot_be_used_is_refused(capsys, release, video, tmp_path):
     assert not (tmp_path / "imported").exists()
     (tmp_path / "imported").mkdir()
     assert "exists; name a new folder" in run(capsys, *common, "--video", video)[1]
+
+
+def test_wan_is_not_trained_here():
+    bench = SimpleNamespace(model=SimpleNamespace(backbone=build_backbone(WAN)))
+    spec = recipe_named("full.wan").video
+    with pytest.raises(UnsupportedError, match="mola model import --recipe"):
+        video_stage(spec, bench)
