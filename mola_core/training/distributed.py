@@ -82,17 +82,22 @@ def join_world(*, device: str, spread: Spread = "replicate") -> Iterator[World]:
 def spread_over(world: World, objective: nn.Module) -> nn.Module:
     """``objective`` on its device, wrapped for many processes where there are many."""
     objective.to(world.device)
-    for parameter in objective.parameters():
-        if parameter.ndim == 4:  # kernels: both a CPU and a GPU convolve faster with channels last
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    if world.size == 1:
-        return objective
-    if world.spread == "shard":
+    if world.size > 1 and world.spread == "shard":
         mesh = dist.init_device_mesh(world.device.type, (world.size,))
         for block in blocks_of(objective):
             fully_shard(block, mesh=mesh)
         return cast(nn.Module, fully_shard(objective, mesh=mesh))
+    _lay_channels_last(objective)
+    if world.size == 1:
+        return objective
     return DistributedDataParallel(objective, device_ids=[world.device] if world.device.type == "cuda" else None)
+
+
+def _lay_channels_last(objective: nn.Module) -> None:
+    """CPUs and GPUs convolve faster so; shards must lie in plain order."""
+    for module in objective.modules():
+        if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1:
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def blocks_of(module: nn.Module) -> list[nn.Module]:
