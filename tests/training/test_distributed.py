@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_fakes import LineSource, StopAfter, line_stage, stage_spec, surroundings
+from training_fakes import Line, LineSource, StopAfter, line_stage, stage_spec, surroundings
 
 from mola_core.contracts.errors import ConfigError
 from mola_core.training.caches import CacheSpec, cached_array
@@ -62,6 +62,29 @@ def test_two_processes_compute_the_losses_of_one(tmp_path: Path, spread: str, ac
     one, two = (load_file(tmp_path / name / "final" / "weights.safetensors") for name in ("one", "two"))
     for name, value in one.items():
         assert torch.allclose(two[name], value, rtol=1e-4, atol=1e-6), name
+
+
+class Convolved(Line):
+    """With a kernel, which lies channels last unless it is sharded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model["kernel"] = torch.nn.Conv2d(2, 2, 3, padding=1)
+
+    def forward(self, batch, draws):
+        x = batch["x"].reshape(-1, 1, 2, 2).repeat(1, 2, 1, 1)
+        return super().forward(batch | {"x": self.model["kernel"](x)[:, 0].flatten(1)}, draws)
+
+
+@pytest.mark.parametrize("spread", ["replicate", "shard"])
+def test_kernels_are_spread_as_well(tmp_path: Path, spread: str) -> None:
+    run_stage(line_stage(objective=Convolved()), surroundings(tmp_path / "one"))
+
+    def work(world: World) -> None:
+        run_stage(line_stage(objective=Convolved()), surroundings(tmp_path / "two", world=world))
+
+    assert in_two_processes(work, spread=spread) == [0, 0]
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
 
 
 @pytest.mark.parametrize("spread", ["replicate", "shard"])
