@@ -64,6 +64,15 @@ class Press(Enum):
     FASTER = "faster"
     SLOWER = "slower"
     NEXT_FRAME = "next_frame"
+    RECORD = "toggle"
+    """Start an episode, or stop the one being recorded."""
+    SUCCESS = "success"
+    FAILURE = "failure"
+    DROP = "drop"
+
+
+RECORDER_PRESSES = frozenset({Press.RECORD, Press.SUCCESS, Press.FAILURE, Press.DROP})
+"""Meant for the episode recorder; their values are the words that it takes as keys."""
 
 
 @dataclass(frozen=True, slots=True)

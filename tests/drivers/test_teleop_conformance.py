@@ -384,9 +384,9 @@ def test_a_leader_speaks_in_the_followers_joints():
 def test_keys_count_as_held_for_a_while_and_buttons_once():
     hands = KeyboardHands()
     with hands.device as device:
-        hands._type("w+v")
+        hands._type("w+vcy")
         first = hands.read_until(lambda command: command.enabled)
-        assert first.pressed == (Press.FASTER, Press.NEXT_FRAME)
+        assert first.pressed == (Press.FASTER, Press.NEXT_FRAME, Press.RECORD, Press.SUCCESS)
         stamp_ns = first.stamp_ns
         np.testing.assert_allclose(first.motion.velocity[:3], [0, 0.25, 0])
         assert device.read(stamp_ns + 100 * NS_PER_MS).enabled

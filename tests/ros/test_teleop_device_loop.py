@@ -35,6 +35,7 @@ class FakeDevice:
         self.held, self.alive, self.may_open = False, True, True
         self.opened = 0
         self.owner = 0
+        self.pressed: tuple[Press, ...] = ()
 
     def __enter__(self) -> Self:
         if not self.may_open:
@@ -50,7 +51,10 @@ class FakeDevice:
     def read(self, now_ns: int) -> TeleopCommand:
         assert threading.get_ident() == self.owner
         held = self.held and self.alive
-        return TeleopCommand(stamp_ns=now_ns, motion=PUSH, gripper_opening=None, enabled=held, alive=self.alive)
+        pressed, self.pressed = self.pressed, ()
+        return TeleopCommand(
+            stamp_ns=now_ns, motion=PUSH, gripper_opening=None, enabled=held, alive=self.alive, pressed=pressed
+        )
 
 
 def rig() -> RigView:
@@ -65,6 +69,7 @@ class Desk:
         self.device = FakeDevice()
         self.chunks: list[ActionChunk] = []
         self.views: list[TeleopView] = []
+        self.recorder_keys: list[Press] = []
         self._news = threading.Condition()
         self.loop = DeviceLoop(
             self.device,
@@ -73,6 +78,7 @@ class Desk:
             send=self.chunks.append,
             guide=lambda _wanted: None,
             say=self._hear,
+            record=self.recorder_keys.append,
             rate_hz=200.0,
             clock=CLOCK,
         )
@@ -140,3 +146,12 @@ def test_a_bug_in_the_device_is_noticed(caplog: pytest.LogCaptureFixture):
         assert desk.loop.has_failed
     assert "the loop of the fake ended" in caplog.text
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_buttons_of_the_recorder_are_passed_on_and_change_nothing_here():
+    with engaged() as desk:
+        speed = desk.views[-1].speed_scale
+        desk.device.pressed = (Press.RECORD, Press.SLOWER, Press.SUCCESS)
+        desk.wait(lambda view: view.speed_scale < speed)
+        assert desk.recorder_keys == [Press.RECORD, Press.SUCCESS]
+        assert [press.value for press in desk.recorder_keys] == ["toggle", "success"]

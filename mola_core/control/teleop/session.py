@@ -10,6 +10,7 @@ from jaxtyping import Float
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S
 from mola_core.contracts.site import Site
 from mola_core.contracts.teleop import (
+    RECORDER_PRESSES,
     HandGuidance,
     LeaderJoints,
     Press,
@@ -94,7 +95,9 @@ class TeleopSession:
         self.speed_scale = settings.speed_scale
 
     def press(self, press: Press) -> None:
-        """One of the device's buttons, or the same wish by service."""
+        """One of the device's buttons, or the same wish by service; those of the episode recorder mean nothing here."""
+        if press in RECORDER_PRESSES:
+            return
         if press is Press.NEXT_FRAME:
             self.frame = FRAMES[(FRAMES.index(self.frame) + 1) % len(FRAMES)]
             return

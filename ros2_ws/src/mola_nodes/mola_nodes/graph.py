@@ -266,7 +266,7 @@ def teleop_node() -> NodeGraph:
     """A person's device; beside a policy or without one."""
     return NodeGraph(
         name=TELEOP,
-        publishes=(ACTION_CHUNK, HAND_GUIDANCE, TELEOP_STATUS, DIAGNOSTICS, NODE_HEARTBEATS),
+        publishes=(ACTION_CHUNK, HAND_GUIDANCE, TELEOP_STATUS, EPISODE_KEY, DIAGNOSTICS, NODE_HEARTBEATS),
         subscribes=(COMMANDED, ROBOT_STATE, SERVO_STATUS),
         serves=(TELEOP_FASTER, TELEOP_SLOWER, TELEOP_NEXT_FRAME),
     )
@@ -350,8 +350,11 @@ def nodes(*, roles: Iterable[str]) -> tuple[NodeGraph, ...]:
 
 
 def recorded_topics(*, roles: Iterable[str]) -> tuple[Topic, ...]:
-    """What an episode holds: all that anybody publishes, but for foresights (large, and made of recorded frames anew)."""
-    topics = {topic.name: topic for node in _recorded_nodes(roles) for topic in node.publishes if topic != FORESIGHT}
+    """What an episode holds: all that anybody publishes, but for foresights (large, and made of recorded frames anew) and the
+    recorder's own keys.
+    """
+    left_out = (FORESIGHT, EPISODE_KEY)
+    topics = {topic.name: topic for node in _recorded_nodes(roles) for topic in node.publishes if topic not in left_out}
     return tuple(topics.values())
 
 

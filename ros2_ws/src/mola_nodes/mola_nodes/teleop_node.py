@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, String
 
 from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.errors import ConfigError
@@ -76,6 +76,7 @@ class TeleopNode(MolaNode[TeleopParams]):
         self._chunks = self.open_publisher(graph.ACTION_CHUNK, stack)
         self._hand = self.open_publisher(graph.HAND_GUIDANCE, stack)
         self._status = self.open_publisher(graph.TELEOP_STATUS, stack)
+        self._episode_keys = self.open_publisher(graph.EPISODE_KEY, stack)
         self._diagnostics = self.open_publisher(graph.DIAGNOSTICS, stack)
 
     def activate(self, stack: ExitStack) -> None:
@@ -91,6 +92,7 @@ class TeleopNode(MolaNode[TeleopParams]):
             send=self._send,
             guide=lambda wanted: self._hand.publish(Bool(data=wanted)),
             say=self._say,
+            record=lambda press: self._episode_keys.publish(String(data=press.value)),
             rate_hz=self.params.rate_hz,
             clock=self.system_clock,
         )

@@ -1,7 +1,8 @@
 """A game controller through SDL (pygame), without a window.
 
 Left stick: along x and y; triggers: down and up; right stick: turn about z and x; D-pad left and right: turn about y. Right
-shoulder: deadman; A: gripper; D-pad up and down: faster, slower; Y: next frame.
+shoulder: deadman; A: gripper; D-pad up and down: faster, slower; Y: next frame. Start: begin or end an episode; X: success;
+B: failure; Back: drop.
 """
 
 import os
@@ -16,6 +17,15 @@ from mola_core.contracts.teleop import Press, TeleopCommand
 from mola_drivers.teleop.specs import GamepadSpec
 from mola_drivers.teleop.stick import GripperButton, deflected_twist
 
+_BUTTONS = {
+    Press.NEXT_FRAME: "Y",
+    Press.FASTER: "DPAD_UP",
+    Press.SLOWER: "DPAD_DOWN",
+    Press.RECORD: "START",
+    Press.SUCCESS: "X",
+    Press.FAILURE: "B",
+    Press.DROP: "BACK",
+}
 _FULL = 32767.0
 
 
@@ -97,8 +107,7 @@ class GamepadTeleop:
         return not self._lost and bool(self._pad.get_button(getattr(self._sdl, f"CONTROLLER_BUTTON_{name}")))
 
     def _presses(self) -> list[Press]:
-        buttons = {Press.NEXT_FRAME: "Y", Press.FASTER: "DPAD_UP", Press.SLOWER: "DPAD_DOWN"}
-        held = {press for press, button in buttons.items() if self._button(button)}
+        held = {press for press, button in _BUTTONS.items() if self._button(button)}
         new = [press for press in Press if press in held - self._held]
         self._held = held
         return new

@@ -5,6 +5,7 @@ while after each report, and the deadman is held while any motion key is: hands 
 
     d a  w s  r f   along x, y, z (right, away and up in the camera's view)      i k  j l  u o   turn about x, y, z
     space  gripper      + -  faster, slower      v  next frame      h  hold (deadman without motion)
+    c  start or stop an episode      y  success      n  failure      backspace  drop
 """
 
 import os
@@ -40,7 +41,16 @@ AXES = {
 }
 """Key to axis (along x, y, z, about x, y, z) and direction."""
 HOLD, GRIPPER = "h", " "
-PRESSES = {"+": Press.FASTER, "=": Press.FASTER, "-": Press.SLOWER, "v": Press.NEXT_FRAME}
+PRESSES = {
+    "+": Press.FASTER,
+    "=": Press.FASTER,
+    "-": Press.SLOWER,
+    "v": Press.NEXT_FRAME,
+    "c": Press.RECORD,
+    "y": Press.SUCCESS,
+    "n": Press.FAILURE,
+    "\x7f": Press.DROP,
+}
 
 
 class KeyboardTeleop:

@@ -10,7 +10,7 @@ from typing import Self
 
 from mola_core.contracts.clock import NS_PER_S, Clock
 from mola_core.contracts.errors import TeleopError
-from mola_core.contracts.teleop import Press, TeleopCommand
+from mola_core.contracts.teleop import RECORDER_PRESSES, Press, TeleopCommand
 from mola_core.contracts.types import ActionChunk
 from mola_core.control.teleop.session import RigView, TeleopSession, TeleopView
 from mola_drivers.teleop.protocol import TeleopDevice
@@ -38,15 +38,18 @@ class DeviceLoop:
         send: Callable[[ActionChunk], None],
         guide: Callable[[bool], None],
         say: Callable[[TeleopView], None],
+        record: Callable[[Press], None],
         rate_hz: float,
         clock: Clock,
     ) -> None:
+        """``record`` is given the presses that are meant for the episode recorder."""
         self._device = device
         self._session = session
         self._rig = rig
         self._send = send
         self._guide = guide
         self._say = say
+        self._record = record
         self._period_ns = round(NS_PER_S / rate_hz)
         self._clock = clock
         self._presses: deque[Press] = deque()
@@ -112,6 +115,9 @@ class DeviceLoop:
     def _step(self) -> None:
         now_ns = self._clock.now_ns()
         command = self._read(now_ns)
+        for press in command.pressed:
+            if press in RECORDER_PRESSES:
+                self._record(press)
         while self._presses:
             self._session.press(self._presses.popleft())
         step = self._session.step(command, rig=self._rig(), now_ns=now_ns)
