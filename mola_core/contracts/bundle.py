@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from mola_core.contracts.errors import MolaError
 from mola_core.contracts.io_spec import IoSpec
 from mola_core.contracts.normalization import Normalization
+from mola_core.contracts.preprocess import centre_crop_box
+from mola_core.contracts.site import Site
 
 MANIFEST = "manifest.json"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
@@ -197,18 +199,28 @@ def verify_files(bundle: Path, manifest: Manifest) -> None:
             )
 
 
-def require_cameras(manifest: Manifest, *, cameras: Iterable[str], where: str) -> None:
-    """Refuse a model that looks through cameras which ``where`` does not have.
+def require_site(manifest: Manifest, site: Site) -> None:
+    """Refuse a model that cannot mean what it says on this rig.
 
     Raises:
-        BundleError: names them.
+        BundleError: cameras that are not there or too small for its views, or no gripper.
     """
-    missing = set(manifest.io.contract.cameras) - set(cameras)
+    who, where, io = f"bundle {manifest.bundle_id}", f"site {site.name!r}", manifest.io
+    missing = set(io.contract.cameras) - set(site.cameras)
     if missing:
-        raise BundleError(
-            f"bundle {manifest.bundle_id} looks through {', '.join(sorted(missing))}, "
-            f"{where} has {', '.join(sorted(cameras)) or 'no camera'}"
+        has = ", ".join(sorted(site.cameras)) or "no camera"
+        raise BundleError(f"{who} looks through {', '.join(sorted(missing))}, {where} has {has}")
+    for view in io.views:
+        stream = site.cameras[view.camera]
+        _, _, width, height = centre_crop_box(
+            width=stream.width, height=stream.height, view_width=view.width, view_height=view.height
         )
+        if width < view.width or height < view.height:
+            raise BundleError(
+                f"{who} takes {view.width} x {view.height} of {view.camera}, {where} streams {stream.width} x {stream.height}"
+            )
+    if site.gripper.kind == "none" and "gripper_opening" in (*io.contract.state, *io.contract.action):
+        raise BundleError(f"{who} was trained with a gripper, {where} has none")
 
 
 def why_not(build: BuildRecord, machine: Machine) -> str:

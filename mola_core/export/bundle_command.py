@@ -9,7 +9,7 @@ from mola_core.contracts.bundle import (
     Manifest,
     differences,
     read_manifest,
-    require_cameras,
+    require_site,
     verify_files,
     why_not,
 )
@@ -65,7 +65,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.site is not None:
         from mola_core.contracts.site import load_site  # noqa: PLC0415
 
-        require_cameras(manifest, cameras=load_site(arguments.site).cameras, where=f"site {arguments.site}")
+        require_site(manifest, load_site(arguments.site))
     machine = this_machine()
     reasons = {build.label: why_not(build, machine) for build in manifest.builds}
     for label, reason in reasons.items():

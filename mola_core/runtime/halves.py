@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from mola_core.contracts.bundle import BundleError, require_cameras
+from mola_core.contracts.bundle import BundleError, require_site
 from mola_core.contracts.errors import MolaError
 from mola_core.contracts.io_spec import IoSpec
-from mola_core.contracts.preprocess import centre_crop_box
 from mola_core.contracts.site import Site
 from mola_core.runtime.bundle_policy import OpenedBundle, OpenOptions, open_actor, open_bundle, open_imagination
 from mola_core.runtime.engine_policy import EngineActor, EngineImagination
@@ -111,7 +110,7 @@ class BundleShelf:
             raise BundleError(
                 f"{path} says that it is bundle {bundle.manifest.bundle_id}; it was renamed or copied wrongly"
             )
-        require_site(bundle, self._site)
+        require_site(bundle.manifest, self._site)
         return bundle
 
     def imagination(self, bundle_id: str, *, preview: bool = True) -> LoadedImagination:
@@ -124,23 +123,3 @@ class BundleShelf:
         bundle = self.open(bundle_id)
         actor = open_actor(bundle)
         return LoadedActor(bundle_id, bundle.manifest.io, actor, continues_plans=actor.continues_plans)
-
-
-def require_site(bundle: OpenedBundle, site: Site) -> None:
-    """Refuse a bundle that this site cannot feed.
-
-    Raises:
-        BundleError: a camera is missing, or gives frames smaller than the model's view.
-    """
-    manifest = bundle.manifest
-    require_cameras(manifest, cameras=site.cameras, where=f"site {site.name!r}")
-    for view in manifest.io.views:
-        camera = site.cameras[view.camera]
-        _, _, width, height = centre_crop_box(
-            width=camera.width, height=camera.height, view_width=view.width, view_height=view.height
-        )
-        if width < view.width or height < view.height:
-            raise BundleError(
-                f"bundle {manifest.bundle_id} needs {view.width} x {view.height} of {view.camera}, "
-                f"site {site.name!r} delivers {camera.width} x {camera.height}"
-            )

@@ -17,10 +17,11 @@ from mola_core.contracts.bundle import (
     differences,
     digest_of,
     read_manifest,
-    require_cameras,
+    require_site,
     verify_files,
     why_not,
 )
+from mola_core.contracts.site import NoGripperSpec, load_site
 from mola_core.export import bundle_making
 from mola_core.export.bundle_making import make_bundle
 from mola_core.export.draft import Draft
@@ -116,11 +117,22 @@ def test_the_gpu_comes_before_the_cpu_and_a_named_runtime_before_both(copied: Pa
         choose_build(manifest, CPU, runtime="tensorrt")
 
 
-def test_a_site_without_its_cameras_is_refused(bundle: Path) -> None:
-    manifest = read_manifest(bundle)
-    require_cameras(manifest, cameras=["third_person", "wrist", "spare"], where="site lab")
-    with pytest.raises(BundleError, match="looks through wrist, site lab has third_person"):
-        require_cameras(manifest, cameras=["third_person"], where="site lab")
+SITE = Path(__file__).parents[2] / "launch/sites/twin.yaml"
+
+
+def test_a_site_that_it_was_not_made_for_is_refused(bundle: Path) -> None:
+    manifest, site = read_manifest(bundle), load_site(SITE)
+    require_site(manifest, site)
+    one = site.model_copy(update={"cameras": {"third_person": site.cameras["third_person"]}})
+    with pytest.raises(BundleError, match="looks through wrist, site 'twin' has third_person"):
+        require_site(manifest, one)
+    handless = site.model_copy(update={"gripper": NoGripperSpec(kind="none")})
+    with pytest.raises(BundleError, match="was trained with a gripper, site 'twin' has none"):
+        require_site(manifest, handless)
+    large = manifest.io.views[0].model_copy(update={"width": 640, "height": 320})
+    larger = manifest.model_copy(update={"io": manifest.io.model_copy(update={"views": (large,)})})
+    with pytest.raises(BundleError, match="takes 640 x 320 of third_person, site 'twin' streams 424 x 240"):
+        require_site(larger, site)
 
 
 def test_another_sentence_encoder_is_refused(copied: Path) -> None:
@@ -166,8 +178,7 @@ def test_two_bundles_differ_where_they_differ(draft: Draft, bundle: Path, tmp_pa
 
 
 def test_commands_verify_show_and_compare(bundle: Path, copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    site = Path(__file__).parents[2] / "launch/sites/twin.yaml"
-    assert main(["bundle", "verify", str(bundle), "--site", str(site), "--self-test"]) == 0
+    assert main(["bundle", "verify", str(bundle), "--site", str(SITE), "--self-test"]) == 0
     assert "files as they were made, self-test passed" in capsys.readouterr().out
     assert main(["bundle", "show", str(bundle)]) == 0
     assert "third_person 32 x 16" in capsys.readouterr().out
