@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 from mola_core.contracts.errors import ConfigError, MolaError
 
 if TYPE_CHECKING:
-    from mola_interfaces.msg import EpisodeStatus
+    from mola_interfaces.msg import EpisodeStatus, NodeHeartbeat
 
     from mola_nodes.demo.operator_client import OperatorClient
     from mola_twin.world_client import WorldClient
 
 _OPERATOR = "expert"
-_RECORDER = "episode_recorder_node"
 _MAX_TASK_S = 90.0
 _KILL_AFTER_S = 3.0
 _PAUSE_S = 0.5
@@ -57,6 +56,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--task", action="append", default=[], metavar="NAME", help="only this task; may be repeated")
     parser.add_argument("--seed", type=int, default=0, help="first seed (default: %(default)s)")
     parser.add_argument("--kill", action="store_true", help="kill the recorder in the middle of the second episode")
+    parser.add_argument(
+        "--stop-within-ms", type=float, default=150.0, help="from letting go to rest; bounds the speed (default: 150)"
+    )
     parser.add_argument("--store", type=Path, default=Path("runs") / "sitting", help="where (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.2", help="loopback address of the twin (default: %(default)s)")
     parser.add_argument("--site", type=Path, default=None, help="site file of a twin (default: the shipped one)")
@@ -104,6 +106,7 @@ def _sitting(args: argparse.Namespace) -> Iterator["_Sitting"]:
         "record": "true",
         "store": str(args.store.resolve()),
         "operator": _OPERATOR,
+        "stop_within_ms": str(args.stop_within_ms),
     }
     if args.site is not None:
         arguments["site"] = str(args.site)
@@ -122,11 +125,18 @@ class _Sitting:
         self._world = world
         self._store = store
         self._listeners: list[Callable[[EpisodeStatus], None]] = []
+        self._recorder = f"{graph.NAMESPACE}/{graph.EPISODE_RECORDER}"
+        self._recorder_pid = 0
         operator.subscribe(graph.EPISODE_STATUS, self._note)
+        operator.subscribe(graph.NODE_HEARTBEATS, self._note_heartbeat)
 
     def _note(self, message: "EpisodeStatus") -> None:
         for listener in list(self._listeners):
             listener(message)
+
+    def _note_heartbeat(self, message: "NodeHeartbeat") -> None:
+        if message.node == self._recorder:
+            self._recorder_pid = message.pid
 
     def demonstration(self, task: str, seed: int) -> SittingEpisode:
         """One episode from set-up to its outcome."""
@@ -134,7 +144,7 @@ class _Sitting:
         done = self._watch(until_s=_MAX_TASK_S)
         time.sleep(_PAUSE_S)
         status = self._recorded()
-        memory = recorder_mib()
+        memory = resident_mib(self._recorder_pid)
         self._keep(success=done)
         self._wait_home()
         return SittingEpisode(
@@ -156,7 +166,9 @@ class _Sitting:
 
         episode_id = self._begin(task, seed)
         self._watch(until_s=_KILL_AFTER_S)
-        os.kill(recorder_pid(), signal.SIGKILL)
+        victim = self._recorder_pid
+        os.kill(victim, signal.SIGKILL)
+        self._operator.wait_for(lambda: not _is_alive(victim), "the end of the killed recorder", timeout_s=10.0)
         left = [folder for folder in unfinished(self._store) if episode_id in folder.name]
         if not left:
             raise MolaError(f"nothing is left of the killed episode {episode_id} in {self._store}")
@@ -176,7 +188,7 @@ class _Sitting:
             length_s=summary.length_s,
             messages=found.messages,
             lost=0,
-            recorder_mib=recorder_mib(),
+            recorder_mib=resident_mib(self._recorder_pid),
         )
 
     def _begin(self, task: str, seed: int) -> str:
@@ -244,25 +256,18 @@ class _Sitting:
             time.sleep(0.1)
 
 
-def recorder_pid() -> int:
-    """Process of the recorder on this machine.
-
-    Raises:
-        MolaError: none runs.
-    """
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:  # it has just ended
-            continue
-        if any(word.endswith(_RECORDER.encode()) for word in words[:3]):
-            return int(path.parent.name)
-    raise MolaError(f"no {_RECORDER} runs on this machine")
+def _is_alive(pid: int) -> bool:
+    """Whether the process still holds anything; one that has only not been waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state not in {"Z", "X"}
 
 
-def recorder_mib() -> float:
-    """Its resident memory."""
-    pages = int(Path(f"/proc/{recorder_pid()}/statm").read_text(encoding="ascii").split()[1])
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / _MIB
 
 
