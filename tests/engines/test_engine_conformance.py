@@ -47,9 +47,9 @@ def by_aot_inductor(model: Exportable, draft: Draft, folder: Path) -> Engine:
 
 
 MAKERS = [
-    by_torch,
-    by_onnxruntime,
-    pytest.param(by_aot_inductor, marks=pytest.mark.slow),  # compiles C++ for half a minute
+    pytest.param(by_torch, id="torch"),
+    pytest.param(by_onnxruntime, id="onnxruntime"),
+    pytest.param(by_aot_inductor, id="aot_inductor", marks=pytest.mark.slow),  # compiles C++ for half a minute
 ]
 
 
