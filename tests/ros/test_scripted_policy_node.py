@@ -93,7 +93,7 @@ def operator(twin_host: str, start_node: StartNode, probe: Probe, tmp_path: Path
         start_node("camera_node", name=graph.camera_node_name(role), site=site, camera=role)
     start_node("controller_node", name=graph.CONTROLLER, site=site)
     start_node("scripted_policy_node", name=graph.POLICY, site=site, world_host=twin_host)
-    managed = [node.name for node in graph.nodes(roles=ROLES)][:-1]
+    managed = [*map(graph.camera_node_name, ROLES), graph.CONTROLLER, graph.POLICY]
     start_node("lifecycle_manager_node", name=graph.LIFECYCLE_MANAGER, managed_nodes=f"[{', '.join(managed)}]")
     wait_all_active(probe)
     operator = Operator(probe)
