@@ -178,6 +178,8 @@ class KeypointsConfig(NetConfig):
     values: int = 8
     """Numbers of feature beside the two of place."""
     tokens_per_frame: int = 4
+    blocks: int = Field(default=0, ge=0)
+    """Residual blocks of 3×3 convolutions, told the instruction, before the questions are put."""
 
 
 class ImageEncoderConfig(NetConfig):

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from mola_core.nets.config import KeypointsConfig
 from mola_core.nets.protocols import Instruction
-from mola_core.nets.stacked_video import WordPool
+from mola_core.nets.stacked_video import Mix, WordPool
 
 
 class Keypoints(nn.Module):
@@ -35,6 +35,8 @@ class Keypoints(nn.Module):
         self.num_tokens = num_cameras * frames * config.tokens_per_frame
         feature, rows, columns = feature_shape
         places = num_cameras * frames
+        self.look = Look(feature, config, places=places) if config.blocks else None
+        feature = config.inner if config.blocks else feature
         self.words = WordPool(token_width, config.inner, heads=4)
         self.norm = nn.LayerNorm(feature)
         self.enter = nn.Parameter(torch.randn(places, feature, config.inner) * feature**-0.5)
@@ -56,6 +58,8 @@ class Keypoints(nn.Module):
         config = self.config
         asked = functional.silu(self.words(instruction.tokens, mask=instruction.mask))  # B I
         scale, shift = rearrange(self.told(asked), "b (p two i) -> two p b 1 i", two=2, i=config.inner)
+        if self.look is not None:
+            features = self.look(features, asked)
         x = self.norm(rearrange(features, "b c t f h w -> (c t) b (h w) f"))
         batch = x.shape[1]
         x = _by_item(torch.bmm(x.flatten(1, 2), self.enter.to(x.dtype)), batch=batch)  # p B n I
@@ -68,6 +72,28 @@ class Keypoints(nn.Module):
         seen = rearrange(seen, "p b (m k) v -> (p m) b (k v)", m=config.tokens_per_frame)
         tokens = torch.bmm(seen, self.leave.flatten(0, 1).to(seen.dtype)) + self.bias.flatten(0, 1)[:, None]
         return rearrange(tokens, "n b d -> b n d").to(self.leave.dtype)
+
+
+class Look(nn.Module):
+    """What stands around each cell, seen with the instruction in mind: residual blocks that all cameras and frames share."""
+
+    def __init__(self, feature: int, config: KeypointsConfig, *, places: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(feature, config.inner, 1)
+        self.place = nn.Parameter(0.02 * torch.randn(places, config.inner))
+        self.blocks = nn.ModuleList(Mix(config.inner, embedding=config.inner) for _ in range(config.blocks))
+
+    def forward(
+        self, features: Float[Tensor, "B C T F h w"], asked: Float[Tensor, "B I"]
+    ) -> Float[Tensor, "B C T I h w"]:
+        batch, cameras = features.shape[:2]
+        told = rearrange(asked[:, None] + self.place, "b p i -> (b p) i")
+        x = self.enter(
+            rearrange(features, "b c t f h w -> (b c t) f h w").contiguous(memory_format=torch.channels_last)
+        )
+        for block in self.blocks:
+            x = block(x, told)
+        return rearrange(x, "(b c t) i h w -> b c t i h w", b=batch, c=cameras)
 
 
 def _by_item(x: Float[Tensor, "p Bn I"], *, batch: int) -> Float[Tensor, "p B n I"]:

@@ -77,11 +77,12 @@ def test_padding_of_an_instruction_does_not_matter() -> None:
     assert torch.allclose(pool(tokens, mask=mask), pool(changed, mask=mask))
 
 
-def test_keypoints_learn_where_the_named_thing_is_to_a_fraction_of_a_cell() -> None:
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_keypoints_learn_where_the_named_thing_is_to_a_fraction_of_a_cell(blocks: int) -> None:
     """Two marks stand in every picture; the instruction says which of the two is meant."""
     torch.manual_seed(0)
     rows, columns = 6, 10
-    config = KeypointsConfig(width=32, inner=32, keypoints=8, values=4, tokens_per_frame=2)
+    config = KeypointsConfig(width=32, inner=32, keypoints=8, values=4, tokens_per_frame=2, blocks=blocks)
     keypoints = Keypoints(config, feature_shape=(8, rows, columns), frames=1, num_cameras=1, token_width=16)
     leave = torch.nn.Linear(2 * 32, 2)
     words = torch.randn(2, 1, 16)
@@ -100,7 +101,7 @@ def test_keypoints_learn_where_the_named_thing_is_to_a_fraction_of_a_cell() -> N
         return features, asked, places[torch.arange(count), which]
 
     optimizer = torch.optim.Adam([*keypoints.parameters(), *leave.parameters()], lr=5e-3)
-    for _ in range(400):
+    for _ in range(300):
         features, asked, target = batch(64)
         error = (leave(keypoints(features, asked).flatten(1)) - target).abs().mean()
         optimizer.zero_grad()
