@@ -88,12 +88,13 @@ class Look(nn.Module):
     ) -> Float[Tensor, "B C T I h w"]:
         batch, cameras = features.shape[:2]
         told = rearrange(asked[:, None] + self.place, "b p i -> (b p) i")
-        x = self.enter(
+        x: Tensor = self.enter(
             rearrange(features, "b c t f h w -> (b c t) f h w").contiguous(memory_format=torch.channels_last)
         )
         for block in self.blocks:
             x = block(x, told)
-        return rearrange(x, "(b c t) i h w -> b c t i h w", b=batch, c=cameras)
+        looked: Tensor = rearrange(x, "(b c t) i h w -> b c t i h w", b=batch, c=cameras)
+        return looked
 
 
 def _by_item(x: Float[Tensor, "p Bn I"], *, batch: int) -> Float[Tensor, "p B n I"]:
