@@ -57,6 +57,7 @@ def register(subparsers: Any) -> None:
         ),
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="of recording, each (default: %(default)g)")
+    parser.add_argument("--plain-seconds", type=float, help="of the plain writer, if it is to be shorter")
     parser.add_argument("--width", type=int, default=640, help="pixels (default: %(default)s)")
     parser.add_argument("--height", type=int, default=480, help="pixels (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path(), help="on the disk to record to (default: here)")
@@ -81,8 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if arguments.seconds <= 0:
-        raise ConfigError(f"--seconds must be positive, got {arguments.seconds:g}")
+    for name, value in (("seconds", arguments.seconds), ("plain-seconds", arguments.plain_seconds or 1.0)):
+        if value <= 0:
+            raise ConfigError(f"--{name} must be positive, got {value:g}")
     for name in ("width", "height"):
         if not 16 <= getattr(arguments, name) <= 1280:
             raise ConfigError(f"--{name} must be within 16..1280, got {getattr(arguments, name)}")
@@ -115,7 +117,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> tuple[WriterFigures
         operator = stack.enter_context(OperatorClient(name="bench_record"))
         recorder = _by_recorder(operator, folder=folder, arguments=arguments)
         os.sync()  # what the first has left in memory is not for the second to write
-        plain = _by_plain_writer(folder / "plain.mcap", seconds=arguments.seconds)
+        plain = _by_plain_writer(folder / "plain.mcap", seconds=arguments.plain_seconds or arguments.seconds)
     return recorder, plain
 
 
