@@ -74,37 +74,30 @@ def _print_table(result: "DemoResult") -> None:
 
     who = "the learned policy" if result.policy == "mola" else "the scripted policy"
     table = Table(title=f"MoLA on the twin: {who}, one episode a task, in real time")
+    swapped = any(episode.swap_gap_ms is not None for episode in result.episodes)
     table.add_column("task", no_wrap=True)
-    table.add_column("success")
-    table.add_column("attempt", justify="right")
-    for name in (
-        "duration\ns",
-        "commands\n1/s",
-        "chunks\n1/s",
-        "camera to servo\np50 ms",
-        "camera to servo\np99 ms",
-        "late\nticks",
-        "swap gap\nms",
-    ):
-        table.add_column(name, justify="right")
+    for name in ("done", "try", "s", "cmd\n/s", "chunk\n/s", "p50\nms", "p99\nms", "late\nticks"):
+        table.add_column(name, justify="left" if name == "done" else "right", no_wrap=True)
+    if swapped:
+        table.add_column("swap\nms", justify="right", no_wrap=True)
     for episode in result.episodes:
         table.add_row(
             episode.task,
             "yes" if episode.success else "no",
             str(episode.attempt),
             f"{episode.duration_s:.1f}",
-            f"{episode.command_rate_hz:.1f}",
-            f"{episode.chunk_rate_hz:.1f}",
+            f"{episode.command_rate_hz:.0f}",
+            f"{episode.chunk_rate_hz:.0f}",
             _milliseconds(episode.latency_p50_ms),
             _milliseconds(episode.latency_p99_ms),
             f"{100.0 * episode.deadline_misses / episode.ticks:.1f} %" if episode.ticks else "-",
-            _milliseconds(episode.swap_gap_ms),
+            *([_milliseconds(episode.swap_gap_ms)] if swapped else []),
         )
     console = Console()
     console.print(table)
     console.print(
-        "camera to servo: over the whole run so far; late ticks: servo ticks that missed their 2 ms deadline; attempt: a task is "
-        "tried again where the arm had stopped for safety because the machine was too busy",
+        "cmd, chunk: sent to the arm; p50, p99: camera to servo, over the whole run so far; late ticks: servo ticks that missed "
+        "their 2 ms deadline; try: a task is tried again where the arm had stopped for safety because the machine was too busy",
         soft_wrap=True,
     )
     for episode in result.episodes:
