@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -173,12 +174,18 @@ def _language(manifest: Manifest) -> SentenceEncoder:
         raise BundleError(
             f"bundle {manifest.bundle_id} needs the sentence encoder {record.encoder!r}; only minilm runs without torch"
         )
-    from mola_core.runtime.minilm import MiniLm  # noqa: PLC0415  # loads onnxruntime
-
-    encoder = MiniLm(length=record.length)
+    encoder = _shared_encoder(record.length)
     if encoder.digest != record.digest:
         raise BundleError(
             f"bundle {manifest.bundle_id} was trained with sentence encoder {record.digest}, installed is {encoder.digest}; "
             "install the version that the lock names"
         )
-    return RememberingEncoder(encoder)
+    return encoder
+
+
+@cache
+def _shared_encoder(length: int) -> SentenceEncoder:
+    """One for all bundles of this process: a bundle that takes over, or runs in the shadow, finds the instruction encoded already."""
+    from mola_core.runtime.minilm import MiniLm  # noqa: PLC0415  # loads onnxruntime
+
+    return RememberingEncoder(MiniLm(length=length))

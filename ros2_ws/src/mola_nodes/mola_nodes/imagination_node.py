@@ -41,6 +41,7 @@ class ImaginationParams(SiteParams):
     models: Annotated[str, Param("Folder of bundles, <name>/<version>/")] = "models"
     threads: Annotated[int, Param("Threads of each CPU engine; 0: the runtime's choice", minimum=0, maximum=64)] = 1
     preview_hz: Annotated[float, Param("Pictures for people; 0: none", unit="Hz", minimum=0.0, maximum=10.0)] = 1.0
+    max_hz: Annotated[float, Param("Foresights a second at most", unit="Hz", minimum=0.1, maximum=100.0)] = 10.0
     late_ms: Annotated[float, Param("A bundle slower than this is taken out", unit="ms", minimum=1, maximum=10_000)] = (
         400.0
     )
@@ -78,6 +79,7 @@ class ImaginationNode(MolaNode[ImaginationParams]):
             stale_ms=self._site.safety.max_observation_age_ms,
             late_ms=self.params.late_ms,
             shadow_every=self.params.shadow_every,
+            max_hz=self.params.max_hz,
         )
         self._loop = ImaginationLoop(
             slot=self._slot,

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from mola_core.contracts.clock import NS_PER_MS, Clock
+from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, Clock
 from mola_core.contracts.errors import MolaError
 from mola_core.contracts.io_spec import IoSpec
 from mola_core.runtime.foresight import Foresight, Imagination, Observed
@@ -46,6 +46,8 @@ class LoopSettings:
     """A bundle that takes longer, several times in a row, is taken out of service."""
     shadow_every: int
     """Turns of the bundle in service for one of the staged bundle."""
+    max_hz: float
+    """Turns a second at most: what imagining leaves of a shared processor, cameras and arm live on."""
 
 
 class ImaginationLoop:
@@ -94,7 +96,10 @@ class ImaginationLoop:
                 self._slot.active()
                 self._stop.wait(_WAIT_S / 10)
             elif self._frames.wait(self._settings.lead_role, after_ns=self._last_ns, timeout_s=_WAIT_S):
+                begin_ns = self._clock.monotonic_ns()
                 self.turn()
+                elapsed_s = (self._clock.monotonic_ns() - begin_ns) / NS_PER_S
+                self._stop.wait(max(1.0 / self._settings.max_hz - elapsed_s, 0.0))
 
     def turn(self) -> None:
         """Imagine once from the newest frames."""
