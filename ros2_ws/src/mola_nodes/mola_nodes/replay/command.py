@@ -1,7 +1,6 @@
 """``mola dataset replay``: a recorded episode drives the twin, or a running graph, or the lockstep rig once more."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -127,10 +126,9 @@ def _on_graph(arguments: argparse.Namespace, track: "Track", site: "Site", scene
 def _operator() -> "Iterator[OperatorClient]":
     """Beside the graph that is running in this shell's domain."""
     from mola_nodes.demo.operator_client import OperatorClient  # noqa: PLC0415  # only here is ROS needed
-    from mola_nodes.environment import isolate_graph  # noqa: PLC0415
+    from mola_nodes.environment import join_graph  # noqa: PLC0415
 
-    os.environ.setdefault("ROS_DOMAIN_ID", "0")
-    isolate_graph()
+    join_graph()
     with OperatorClient(name="replay") as operator:
         operator.wait_active(timeout_s=_ATTACH_S)
         yield operator

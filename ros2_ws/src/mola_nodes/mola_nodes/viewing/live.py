@@ -1,6 +1,5 @@
 """The running graph on the stage: subscribes beside it and shows what passes."""
 
-import os
 import threading
 from functools import partial
 
@@ -19,7 +18,7 @@ from mola_nodes.conversions.images import color_from_message, intrinsics_from_me
 from mola_nodes.conversions.motion import chunk_from_message, commanded_from_message, robot_state_from_message
 from mola_nodes.conversions.wire import ns_from_time
 from mola_nodes.demo.operator_client import OperatorClient
-from mola_nodes.environment import isolate_graph
+from mola_nodes.environment import join_graph
 
 _PICTURES_EVERY_NS = 60 * NS_PER_MS
 """Every second frame at 30 Hz: whoever looks must not take the cores of whoever acts."""
@@ -28,8 +27,7 @@ _ARM_EVERY_NS = 60 * NS_PER_MS
 
 def show_live(recording: rerun.RecordingStream, *, site: Site, seconds: float | None) -> None:
     """Show the graph that runs in this shell's domain, until interrupted or for ``seconds``."""
-    os.environ.setdefault("ROS_DOMAIN_ID", "0")
-    isolate_graph()
+    join_graph()
     stage = Stage(
         recording,
         tcp_offset=np.array(site.arm.tcp_offset),
