@@ -1,7 +1,9 @@
 """Where a window's frames come from: a cache of views, decoded once, or the videos themselves."""
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +17,7 @@ from mola_core.data.sources.protocol import EpisodeSource
 
 CACHE_VERSION = 1
 """Of what is in a frame cache; counts up when :func:`view_of` gives other pixels."""
-_THREADS = 2
+_THREADS = os.cpu_count() or 1
 _CHUNK_ROWS = 64
 
 
@@ -44,8 +46,12 @@ class CachedStore:
     def __init__(self, cache: RowCache, *, first_rows: Int[np.ndarray, "episodes"]) -> None:
         self._cache, self._first_rows = cache, first_rows
 
+    def views(self, camera: str) -> UInt8[np.ndarray, "rows H W 3"]:
+        """Every picture of ``camera``."""
+        return self._cache.arrays[camera]
+
     def frames(self, episode: int, camera: str, rows: Int[np.ndarray, "n"], out: UInt8[np.ndarray, "n H W 3"]) -> None:
-        views, first = self._cache.arrays[camera], int(self._first_rows[episode])
+        views, first = self.views(camera), int(self._first_rows[episode])
         for at, row in enumerate(rows):
             out[at] = views[first + int(row)]
 
@@ -84,17 +90,37 @@ def _blocks(
     size: tuple[int, int],
     advance: Callable[[int], None],
 ) -> Iterator[Block]:
-    """Episodes a few at a time: decoding leaves the interpreter free, so that two threads keep two cores busy."""
+    """Episodes a few at a time: decoding leaves the interpreter free, so that threads keep all cores busy."""
 
     def views(job: tuple[int, str, range]) -> UInt8[np.ndarray, "n H W 3"]:
         episode, camera, rows = job
         images = source.frames(episode, camera, rows)
         return np.stack([view_of(image, view_width=size[0], view_height=size[1]) for image in images])
 
+    jobs = (
+        (episode, range(begin, min(begin + _CHUNK_ROWS, header.length)))
+        for episode, header in enumerate(source.episodes)
+        for begin in range(0, header.length, _CHUNK_ROWS)
+    )
     with ThreadPoolExecutor(_THREADS) as pool:
-        for episode, header in enumerate(source.episodes):
-            for begin in range(0, header.length, _CHUNK_ROWS * _THREADS):
-                rows = range(begin, min(begin + _CHUNK_ROWS * _THREADS, header.length))
-                done = pool.map(views, [(episode, camera, rows) for camera in cameras])
-                yield int(starts[episode]) + begin, dict(zip(cameras, done, strict=True))
-                advance(len(rows))
+        ahead: deque[tuple[int, range, list[Future[UInt8[np.ndarray, "n H W 3"]]]]] = deque()
+        for episode, rows in jobs:
+            ahead.append((episode, rows, [pool.submit(views, (episode, camera, rows)) for camera in cameras]))
+            if len(ahead) > _THREADS:
+                yield _finished(*ahead.popleft(), cameras=cameras, starts=starts, advance=advance)
+        while ahead:
+            yield _finished(*ahead.popleft(), cameras=cameras, starts=starts, advance=advance)
+
+
+def _finished(
+    episode: int,
+    rows: range,
+    pending: Sequence["Future[UInt8[np.ndarray, 'n H W 3']]"],
+    *,
+    cameras: Sequence[str],
+    starts: Int[np.ndarray, "episodes"],
+    advance: Callable[[int], None],
+) -> Block:
+    views = [each.result() for each in pending]
+    advance(len(rows))
+    return int(starts[episode]) + rows.start, dict(zip(cameras, views, strict=True))

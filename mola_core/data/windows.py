@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, UInt8
 
 from mola_core.contracts.io_spec import DataContract
 from mola_core.data.batch import Batch
 from mola_core.data.errors import DataError
-from mola_core.data.frame_store import DecodingStore, FrameStore, cached_store, first_rows
+from mola_core.data.frame_store import CachedStore, DecodingStore, FrameStore, cached_store, first_rows
 from mola_core.data.labels.reader import JoinedReader, LabelReader, open_labels
 from mola_core.data.labels.store import teachers_of
 from mola_core.data.sample import Motion, Place, Sample, WindowSpec
@@ -149,6 +149,21 @@ class WindowedSource:
 
     def __len__(self) -> int:
         return len(self._index)
+
+    @property
+    def views(self) -> tuple[UInt8[np.ndarray, "rows H W 3"], ...] | None:
+        """All pictures of each of the window's cameras, memory-mapped; None where they are decoded when needed or one is missing."""
+        if not isinstance(self._store, CachedStore) or len(self._cameras) != len(self._window.cameras):
+            return None
+        return tuple(self._store.views(camera) for camera in self._cameras)
+
+    @property
+    def window_rows(self) -> tuple[Int[np.ndarray, "n 1+T"], Bool[np.ndarray, "n 1+T"]]:
+        """Of every sample, where in ``views`` its frames are (the episode's last where it has ended), and whether they exist."""
+        episodes, rows = self._index[:, 0], self._index[:, 1]
+        wanted = rows[:, None] + self._offsets
+        there = np.minimum(wanted, self._lengths[episodes][:, None] - 1)
+        return self._first_rows[episodes][:, None] + there, wanted == there
 
     def sample(self, index: int) -> Sample:
         batch = self.batch([index])

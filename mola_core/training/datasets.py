@@ -112,6 +112,11 @@ class Joined:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    @property
+    def resident(self) -> bool:
+        """See :class:`~mola_core.training.stage.BatchSource`."""
+        return all(source.resident for source in self._sources)
+
     def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
         numbers = np.asarray(indices)
         owner = np.searchsorted(self._ends, numbers, side="right")
@@ -123,8 +128,9 @@ class Joined:
             first = 0 if number == 0 else int(self._ends[number - 1])
             for name, tensor in self._sources[number].batch(numbers[mine] - first).items():
                 if name not in joined:
-                    joined[name] = torch.empty((len(numbers), *tensor.shape[1:]), dtype=tensor.dtype)
-                joined[name][torch.from_numpy(mine)] = tensor
+                    shape = (len(numbers), *tensor.shape[1:])
+                    joined[name] = torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+                joined[name][torch.from_numpy(mine).to(tensor.device)] = tensor
         return joined
 
 

@@ -135,8 +135,8 @@ class Trainer:
             rank=self.world.rank,
             first_step=first,
             steps=self.steps,
-            workers=self.around.workers,
-            pin_memory=self.world.device.type == "cuda",
+            workers=0 if self.stage.training.resident else self.around.workers,
+            pin_memory=self.world.device.type == "cuda" and not self.stage.training.resident,
         )
         began_ns, began_step = self.around.clock.monotonic_ns(), first
         for step, batches in enumerate(stream, start=first):

@@ -22,7 +22,8 @@ def make_optimizer(parameters: Mapping[str, nn.Parameter], spec: OptimizerSpec) 
         {"params": plain, "weight_decay": 0.0},
     ]
     filled = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(filled, lr=spec.learning_rate, betas=spec.betas)
+    fused = all(parameter.is_cuda for parameter in parameters.values())  # one kernel in place of many
+    return torch.optim.AdamW(filled, lr=spec.learning_rate, betas=spec.betas, fused=fused)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

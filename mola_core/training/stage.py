@@ -28,8 +28,13 @@ class BatchSource(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def resident(self) -> bool:
+        """Whether batches are on the GPU from the beginning; they are then made in the training process alone."""
+        ...
+
     def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
-        """Those samples, on the CPU; the same indices always give the same batch. Used from several processes."""
+        """Those samples, on the CPU unless resident; the same indices always give the same batch. Used from several processes."""
         ...
 
 

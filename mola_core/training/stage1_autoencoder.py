@@ -27,6 +27,8 @@ _SHOWN = 8
 class SinglePictures:
     """Every picture of every camera; a ``BatchSource``."""
 
+    resident = False
+
     def __init__(self, source: SampleSource, *, cameras: tuple[int, ...]) -> None:
         self._source, self._cameras = source, cameras
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mola_core.contracts.errors import UnsupportedError
 from mola_core.data.sample import SampleSource, WindowSpec
-from mola_core.data.windows import Split
+from mola_core.data.windows import Split, WindowedSource
 from mola_core.nets.mola import Mola
 from mola_core.nets.video_diffusion import denoising_loss, imagine_latents
 from mola_core.nets.wan import WanVideo
@@ -20,6 +20,8 @@ from mola_core.training.imagining import backbone_of, coder_name
 from mola_core.training.jitter import jittered
 from mola_core.training.naming import all_but
 from mola_core.training.recipe import VideoStage
+from mola_core.training.resident import Field, arranged, resident
+from mola_core.training.rows import rows_of
 from mola_core.training.samples import side_by_side, spaced
 from mola_core.training.stage import Batch, BatchSource, Pictures, Stage
 from mola_core.training.tensors import EncodedSentences, as_frames, as_pictures, instruction_in, withheld
@@ -30,6 +32,8 @@ _SHOWN = 4
 
 class LatentWindows:
     """Windows of cached latents, a camera each; a ``BatchSource``."""
+
+    resident = False
 
     def __init__(
         self,
@@ -60,6 +64,8 @@ class LatentWindows:
 class FrameWindows:
     """Windows of pictures, a camera each, for a video model whose autoencoder runs along; a ``BatchSource``."""
 
+    resident = False
+
     def __init__(self, part: Part, *, source: SampleSource, sentences: EncodedSentences) -> None:
         self._part, self._source, self._sentences = part, source, sentences
 
@@ -75,6 +81,23 @@ class FrameWindows:
             "mask": torch.from_numpy(samples.frame_mask[items, camera]),
             "camera": torch.from_numpy(camera),
             **self._sentences.of(samples.instructions),
+        }
+
+    def fields(self) -> dict[str, Field] | None:
+        """See :class:`~mola_core.training.resident.Tabular`."""
+        views = self._source.views if isinstance(self._source, WindowedSource) else None
+        if views is None or not isinstance(self._source, WindowedSource):
+            return None
+        rows, exists = self._source.window_rows  # n T
+        number, which = np.divmod(np.arange(len(self)), len(self._part.cameras))
+        camera = np.array(self._part.cameras)[which]
+        sentence = self._part.rows.sentence[self._part.rows.numbers_of(rows_of(self._source))]
+        words = self._sentences.every
+        return {
+            "frames": Field(tables=views, rows=camera[:, None] * len(views[0]) + rows[number]),
+            "mask": arranged(exists[number]),
+            "camera": arranged(camera),
+            **{name: Field(tables=(table.numpy(),), rows=sentence[number]) for name, table in words.items()},
         }
 
 
@@ -150,7 +173,9 @@ def video_stage(spec: VideoStage, bench: Workbench) -> Stage:
             "Wan is taken as published, not trained here: mola model import --recipe full.wan --video …"
         )
     objective = VideoObjective(bench.model, spec)
-    training, shares = mixed(_sources(spec, bench, "train"), [part.weight for part in bench.parts])
+    training, shares = mixed(
+        resident(_sources(spec, bench, "train"), bench.world), [part.weight for part in bench.parts]
+    )
     validation = joined_or_none(_sources(spec, bench, "validation"))
     shown = validation or training
 

@@ -48,6 +48,8 @@ class Transitions:
     video model that runs along.
     """
 
+    resident = False
+
     def __init__(
         self,
         source: SampleSource,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.normalization import Normalization
 from mola_core.data.sample import SampleSource, WindowSpec
-from mola_core.data.windows import Split
+from mola_core.data.windows import Split, WindowedSource
 from mola_core.nets.config import ImageEncoderConfig
 from mola_core.nets.mola import Imagination, Mola, NetObservation
 from mola_core.training.attention_maps import attention_picture
@@ -19,8 +19,10 @@ from mola_core.training.batches import on_device
 from mola_core.training.datasets import Part, joined_or_none, mixed
 from mola_core.training.draws import Draws
 from mola_core.training.imagining import backbone_of, encoded, imagine_from
+from mola_core.training.jitter import jittered
 from mola_core.training.naming import all_but
-from mola_core.training.recipe import PolicyStage
+from mola_core.training.recipe import PictureJitter, PolicyStage
+from mola_core.training.resident import Field, arranged, resident
 from mola_core.training.rows import rows_of
 from mola_core.training.samples import spaced
 from mola_core.training.stage import Batch, Pictures, Stage
@@ -33,6 +35,8 @@ _SHOWN = 4
 
 class Demonstrations:
     """Rows with the actions that follow, and with cached features of the imagination where there are some; a ``BatchSource``."""
+
+    resident = False
 
     def __init__(
         self,
@@ -71,6 +75,24 @@ class Demonstrations:
             batch["frames"] = torch.from_numpy(self._source.batch(numbers).frames[:, :, 0])  # B C H W 3
         return batch
 
+    def fields(self) -> dict[str, Field] | None:
+        """See :class:`~mola_core.training.resident.Tabular`; cached features are too many to be held."""
+        views = self._source.views if isinstance(self._source, WindowedSource) else None
+        if self._features is not None or views is None or not isinstance(self._source, WindowedSource):
+            return None
+        motions = [self._source.motion(number) for number in range(len(self._source))]
+        state = np.stack([motion.state for motion in motions])
+        actions = np.stack([motion.actions for motion in motions])
+        rows = self._source.window_rows[0][:, :1]  # n 1
+        sentence = self._part.rows.sentence[self._numbers]
+        return {
+            "state": arranged(self._normalization.normalize_state(state)),
+            "actions": arranged(self._normalization.normalize_actions(actions, state=state)),
+            "mask": arranged(np.stack([motion.action_mask for motion in motions])),
+            "frames": Field(tables=views, rows=np.arange(len(views)) * len(views[0]) + rows),  # n C
+            **{name: Field(tables=(table.numpy(),), rows=sentence) for name, table in self._sentences.every.items()},
+        }
+
 
 class PolicyObjective(nn.Module):
     """The head's loss and the codebooks' commitment."""
@@ -81,7 +103,9 @@ class PolicyObjective(nn.Module):
         self._spec = spec
 
     def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        observation, imagination = self.observed(batch), self.imagined(batch, draws)
+        light = self._spec.jitter if self.training else None
+        observation = self.observed(batch, light=light, draws=draws)
+        imagination = self.imagined(batch, observation, draws)
         if self.training and observation.state is not None:
             noise = self._spec.state_noise * draws.normal("state", observation.state.shape[1:])
             observation = dataclasses.replace(observation, state=observation.state + noise)
@@ -95,23 +119,25 @@ class PolicyObjective(nn.Module):
             return {"loss": total, **terms}
         return {"loss": total, **terms, "action_error": self._action_error(batch, observation, imagination, draws)}
 
-    def observed(self, batch: Batch) -> NetObservation:
-        """What the networks see of the batch; no pixels where only cached features are read."""
+    def observed(self, batch: Batch, *, light: PictureJitter | None, draws: Draws) -> NetObservation:
+        """What the networks see of the batch, each row in other ``light``; no pixels where only cached features are read."""
         state = batch["state"]
-        images = as_pictures(batch["frames"]) if "frames" in batch else state.new_empty(len(state), 0, 3, 0, 0)
+        images = state.new_empty(len(state), 0, 3, 0, 0)
+        if "frames" in batch:
+            images = jittered(as_pictures(batch["frames"]), light, draws)
         return NetObservation(
             images=images,
             instruction=instruction_in(batch),
             state=state if self.model.config.state_size else None,
         )
 
-    def imagined(self, batch: Batch, draws: Draws) -> Imagination | None:
-        """From the cache, or by the frozen video model."""
+    def imagined(self, batch: Batch, observation: NetObservation, draws: Draws) -> Imagination | None:
+        """From the cache, or by the frozen video model from what is observed."""
         if self.model.backbone is None:
             return None
         if "features" in batch:
             return Imagination(features=batch["features"].float(), latents=None)
-        backbone, images = backbone_of(self.model), as_pictures(batch["frames"])
+        backbone, images = backbone_of(self.model), observation.images
         with torch.no_grad():
             present = encoded(self.model, images[:, :, None])[:, :, 0]
             noise = draws.normal("imagination", (images.shape[1], backbone.num_frames, *backbone.latent_shape))
@@ -151,7 +177,7 @@ def policy_stage(spec: PolicyStage, bench: Workbench, *, normalization: Normaliz
     def sources(split: Split) -> list[Demonstrations]:
         return [_source(spec, bench, part, split, normalization) for part in bench.parts]
 
-    training, shares = mixed(sources("train"), [part.weight for part in bench.parts])
+    training, shares = mixed(resident(sources("train"), bench.world), [part.weight for part in bench.parts])
     validation = joined_or_none(sources("validation"))
     split: Split = "train" if validation is None else "validation"
     shown = _source(spec, bench, bench.parts[0], split, normalization, with_pictures=True)
@@ -180,7 +206,7 @@ def policy_stage(spec: PolicyStage, bench: Workbench, *, normalization: Normaliz
 def attention(objective: PolicyObjective, batch: Batch) -> UInt8[np.ndarray, "height width 3"]:
     """Where the mixture looks on some imagined transitions; ``batch`` holds frames."""
     draws = Draws(seed=0, places=range(len(batch["state"])), device=batch["state"].device)
-    imagination = objective.imagined(batch, draws)
+    imagination = objective.imagined(batch, objective.observed(batch, light=None, draws=draws), draws)
     if imagination is None:
         raise ValueError("without imagination there is no transition")
     transition = objective.model.transition(as_pictures(batch["frames"]), imagination=imagination)

@@ -41,6 +41,11 @@ class EncodedSentences:
         """Of the sentences with these numbers, for :func:`instruction_in`."""
         return self.of([self._sentences[number] for number in numbers])
 
+    @property
+    def every(self) -> Batch:
+        """All of them, in the order of their numbers."""
+        return self.of(self._sentences)
+
     def of(self, sentences: Sequence[str]) -> Batch:
         """The same for any sentences."""
         for sentence in sentences:

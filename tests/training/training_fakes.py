@@ -23,6 +23,8 @@ ONE = World(rank=0, size=1, device=torch.device("cpu"))
 class LineSource:
     """Sample i is drawn from a generator of its own."""
 
+    resident = False
+
     def __init__(self, size: int = 64, *, bad: int | None = None) -> None:
         self._size = size
         self._bad = bad
