@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from mola_core.evaluation.conditions import CONTROLS, Conditions
+from mola_core.evaluation.conditions import CONTROLS, Conditions, Control
 from mola_core.evaluation.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -30,8 +30,16 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--task", default="all", help="a task's name, several with commas, or all (all)")
     parser.add_argument("--trials", type=int, help=f"seeds for each task ({_DEFAULT_TRIALS})")
     parser.add_argument("--seeds", help=f"A:B, from A up to B excluded, or A alone with --trials ({_FIRST_SEED})")
-    parser.add_argument("--variant", default="id", help="id, or how the start leaves the training distribution (id)")
-    parser.add_argument("--control", choices=CONTROLS, default="none", help="what is withheld from the policy (none)")
+    parser.add_argument(
+        "--variant",
+        default="id",
+        help="id, or how the start leaves the training distribution; several with commas (id)",
+    )
+    parser.add_argument(
+        "--control",
+        default="none",
+        help=f"what is withheld from the policy: {', '.join(CONTROLS)}; several with commas (none)",
+    )
     parser.add_argument("--execute-steps", type=int, help="rows executed before the next chunk (the policy's own)")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="simulated inference (0)")
     parser.add_argument("--time-limit-s", type=float, help="simulated seconds for an episode (the task's own)")
@@ -50,14 +58,36 @@ def _run(arguments: argparse.Namespace) -> int:
     from mola_core.evaluation.results import ResultsFile  # noqa: PLC0415
 
     _check(arguments)
-    episodes = _episodes(arguments)
-    campaign, conditions = _campaign(arguments)
-    results = ResultsFile(arguments.out or _RESULTS / f"{arguments.variant}-{conditions.key}.jsonl", conditions)
-    results.open()
-    with _Progress(episodes, results) as progress:
-        run_campaign(campaign, episodes, results=results, workers=arguments.workers, progress=progress.advance)
-    _report(arguments, episodes, conditions=conditions, results=results)
+    cells = [(variant, control) for variant in _words(arguments.variant) for control in _controls(arguments.control)]
+    if arguments.out is not None and len(cells) > 1:
+        raise EvaluationError(f"--out is one file, and {len(cells)} tables are asked for; leave it out")
+    _require_known(arguments, [variant for variant, _ in cells])
+    reports = []
+    for variant, control in cells:
+        episodes = _episodes(arguments, variant)
+        campaign, conditions = _campaign(arguments, variant, control)
+        results = ResultsFile(arguments.out or _RESULTS / f"{variant}-{conditions.key}.jsonl", conditions)
+        results.open()
+        with _Progress(episodes, results) as progress:
+            run_campaign(campaign, episodes, results=results, workers=arguments.workers, progress=progress.advance)
+        reports.append(_report(arguments, episodes, conditions=conditions, results=results))
+    if arguments.json:
+        from mola_core.cli.report import measurement_report, print_json  # noqa: PLC0415  # help stays fast
+
+        print_json(measurement_report(f"eval {arguments.rig}", {"cells": reports}))
     return 0
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
+
+
+def _controls(text: str) -> list[Control]:
+    known: dict[str, Control] = {control: control for control in CONTROLS}
+    unknown = [word for word in _words(text) if word not in known]
+    if unknown:
+        raise EvaluationError(f"--control {', '.join(unknown)} is not known; choose from {', '.join(CONTROLS)}")
+    return [known[word] for word in _words(text)]
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -91,26 +121,30 @@ def _seeds(text: str | None, trials: int | None) -> range:
     return range(start, stop)
 
 
-def _episodes(arguments: argparse.Namespace) -> "list[Episode]":
+def _require_known(arguments: argparse.Namespace, variants: "Sequence[str]") -> None:
+    """Refuse tasks and variants that the rig does not have; ``arguments.task`` becomes a list of tasks."""
     from mola_core.evaluation.rigs import open_rig  # noqa: PLC0415  # help stays fast
-    from mola_core.evaluation.rollout import Episode  # noqa: PLC0415
 
     rig = open_rig(arguments.rig, site=arguments.site)
     try:
-        tasks = list(rig.tasks) if arguments.task == "all" else [name.strip() for name in arguments.task.split(",")]
-        for what, asked, known in (("--task", tasks, rig.tasks), ("--variant", [arguments.variant], rig.variants)):
+        arguments.task = list(rig.tasks) if arguments.task == "all" else _words(arguments.task)
+        for what, asked, known in (("--task", arguments.task, rig.tasks), ("--variant", variants, rig.variants)):
             unknown = [name for name in asked if name not in known]
             if unknown:
                 raise EvaluationError(f"{what} {', '.join(unknown)} is not known; choose from {', '.join(known)}")
     finally:
         rig.close()
-    # seed by seed, so that an interrupted campaign has as many of each task
-    return [
-        Episode(task, seed, arguments.variant) for seed in _seeds(arguments.seeds, arguments.trials) for task in tasks
-    ]
 
 
-def _campaign(arguments: argparse.Namespace) -> "tuple[Campaign, Conditions]":
+def _episodes(arguments: argparse.Namespace, variant: str) -> "list[Episode]":
+    """Seed by seed, so that an interrupted campaign has as many of each task."""
+    from mola_core.evaluation.rollout import Episode  # noqa: PLC0415  # help stays fast
+
+    seeds = _seeds(arguments.seeds, arguments.trials)
+    return [Episode(task, seed, variant) for seed in seeds for task in arguments.task]
+
+
+def _campaign(arguments: argparse.Namespace, variant: str, control: Control) -> "tuple[Campaign, Conditions]":
     from mola_core.contracts.clock import NS_PER_MS  # noqa: PLC0415  # help stays fast
     from mola_core.evaluation.campaign import Campaign  # noqa: PLC0415
     from mola_core.evaluation.policies import PolicyChoice, identity_of  # noqa: PLC0415
@@ -118,7 +152,7 @@ def _campaign(arguments: argparse.Namespace) -> "tuple[Campaign, Conditions]":
 
     choice = PolicyChoice(
         name=arguments.policy,
-        control=arguments.control,
+        control=control,
         execute_steps=arguments.execute_steps,
         runtime=arguments.runtime,
         device=arguments.device,
@@ -127,8 +161,8 @@ def _campaign(arguments: argparse.Namespace) -> "tuple[Campaign, Conditions]":
         policy=identity_of(choice),
         rig=arguments.rig,
         site=hashlib.sha256(arguments.site.read_bytes()).hexdigest()[:12],
-        variant=arguments.variant,
-        control=arguments.control,
+        variant=variant,
+        control=control,
         execute_steps=arguments.execute_steps,
         delay_ms=arguments.delay_ms,
         time_limit_s=arguments.time_limit_s,
@@ -140,26 +174,24 @@ def _campaign(arguments: argparse.Namespace) -> "tuple[Campaign, Conditions]":
 
 def _report(
     arguments: argparse.Namespace, episodes: "Sequence[Episode]", *, conditions: Conditions, results: "ResultsFile"
-) -> None:
-    from mola_core.cli.report import measurement_report, print_json  # noqa: PLC0415  # help stays fast
+) -> dict[str, Any]:
+    """One table, printed unless JSON is wanted."""
     from mola_core.evaluation.figures import rate_figures  # noqa: PLC0415
 
     rollouts = [results.rollouts[episode.task, episode.seed] for episode in episodes]
     rows = rate_figures(rollouts)
-    if arguments.json:
-        seeds = sorted({episode.seed for episode in episodes})
-        figures = {
-            "conditions": conditions,
-            "first_seed": seeds[0],
-            "last_seed": seeds[-1],
-            "tasks": rows,
-            "results": results.path,
-        }
-        print_json(measurement_report(f"eval {arguments.rig}", figures))
-        return
-    from mola_core.evaluation.table import print_rates  # noqa: PLC0415
+    if not arguments.json:
+        from mola_core.evaluation.table import print_rates  # noqa: PLC0415
 
-    print_rates(rows, title=f"{conditions.policy}, variant {conditions.variant}, control {conditions.control}")
+        print_rates(rows, title=f"{conditions.policy}, variant {conditions.variant}, control {conditions.control}")
+    seeds = sorted({episode.seed for episode in episodes})
+    return {
+        "conditions": conditions,
+        "first_seed": seeds[0],
+        "last_seed": seeds[-1],
+        "tasks": rows,
+        "results": results.path,
+    }
 
 
 class _Progress:

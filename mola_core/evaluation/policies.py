@@ -1,7 +1,7 @@
 """From what the command line names to something that can be rolled out: a checkpoint, a bundle, the expert, or nobody."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -70,10 +70,12 @@ def open_policy(choice: PolicyChoice) -> Policy:
     """
     path = Path(choice.name)
     if (path / CHECKPOINT_FILE).is_file():
-        from mola_core.export.stages import StageOptions  # noqa: PLC0415  # torch takes seconds to import
+        from mola_core.export.from_checkpoint import acting_options  # noqa: PLC0415  # torch takes seconds to import
         from mola_core.export.torch_policy import open_torch_policy  # noqa: PLC0415
 
-        options = StageOptions(control=_IN_THE_NETWORK.get(choice.control, "imagined"))
+        options = acting_options(path)
+        if choice.control in _IN_THE_NETWORK:
+            options = replace(options, control=_IN_THE_NETWORK[choice.control])
         return open_torch_policy(path, options=options, device=choice.device)
     if choice.control in _IN_THE_NETWORK:
         raise EvaluationError(

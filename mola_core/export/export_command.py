@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,8 +19,8 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--precision", choices=get_args(Precision), default="fp32", help="what graphs compute in (fp32)"
     )
-    parser.add_argument("--action-steps", type=int, help="sampling steps of the head (its own)")
-    parser.add_argument("--video-steps", type=int, default=1, help="denoising steps of the imagination (1)")
+    parser.add_argument("--action-steps", type=int, help="sampling steps of the head (the recipe's)")
+    parser.add_argument("--video-steps", type=int, help="denoising steps of the imagination (the recipe's)")
     parser.add_argument(
         "--halve-weights", action="store_true", help="round the weights to half precision: half the bytes"
     )
@@ -34,16 +35,19 @@ def register(subparsers: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from mola_core.export.errors import ExportError  # noqa: PLC0415  # torch takes seconds to import
     from mola_core.export.exporting import ExportPlan, export_model  # noqa: PLC0415
-    from mola_core.export.from_checkpoint import exportable_of  # noqa: PLC0415
-    from mola_core.export.stages import StageOptions  # noqa: PLC0415
+    from mola_core.export.from_checkpoint import acting_options, exportable_of  # noqa: PLC0415
 
     for name in ("action_steps", "video_steps"):
         value = getattr(arguments, name)
         if value is not None and not 1 <= value <= 100:
             raise ExportError(f"--{name.replace('_', '-')} {value} is outside 1..100")
     model = exportable_of(arguments.checkpoint)
-    options = StageOptions(
-        precision=arguments.precision, action_steps=arguments.action_steps, video_steps=arguments.video_steps
+    acting = acting_options(arguments.checkpoint)
+    options = replace(
+        acting,
+        precision=arguments.precision,
+        action_steps=arguments.action_steps or acting.action_steps,
+        video_steps=arguments.video_steps or acting.video_steps,
     )
     plan = ExportPlan(
         name=arguments.name or model.training["recipe"],

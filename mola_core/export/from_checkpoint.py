@@ -7,8 +7,9 @@ from mola_core.cli.report import git_state
 from mola_core.contracts.normalization import Normalization
 from mola_core.export.errors import ExportError
 from mola_core.export.exporting import Exportable
+from mola_core.export.stages import StageOptions
 from mola_core.nets.language import build_encoder
-from mola_core.training.checkpoint import Checkpoint, load_policy_modules
+from mola_core.training.checkpoint import Checkpoint, load_checkpoint, load_policy_modules
 
 
 def exportable_of(path: Path) -> Exportable:
@@ -27,6 +28,16 @@ def exportable_of(path: Path) -> Exportable:
         git=git_state(),
         training=_record_of(checkpoint),
     )
+
+
+def acting_options(path: Path) -> StageOptions:
+    """How the recipe of the checkpoint ``path`` says that its policy is run.
+
+    Raises:
+        CheckpointError: no checkpoint, or a damaged one.
+    """
+    acting = load_checkpoint(path).recipe.acting
+    return StageOptions(video_steps=acting.video_steps, action_steps=acting.action_steps, control=acting.control)
 
 
 def normalization_of(checkpoint: Checkpoint) -> Normalization:

@@ -54,10 +54,10 @@ def test_a_campaign_goes_on_and_leaves_films(tmp_path: Path, capsys: pytest.Capt
     words = ["eval", "twin", "--policy", "expert", "--task", "press_button", "--site", str(SITE), "--out", str(out)]
     assert main([*words, "--seeds", "3:4", "--workers", "1", "--json", "--films", str(films)]) == 0
     first = json.loads(capsys.readouterr().out)
-    assert first["figures"]["tasks"][0]["successes"] == 1
+    assert first["figures"]["cells"][0]["tasks"][0]["successes"] == 1
     assert (films / "press_button-id-3.mp4").stat().st_size > 10_000
     assert main([*words, "--seeds", "3:5", "--workers", "1", "--json"]) == 0
     second = json.loads(capsys.readouterr().out)
-    assert second["figures"]["tasks"][0]["trials"] == 2
+    assert second["figures"]["cells"][0]["tasks"][0]["trials"] == 2
     lines = out.read_text().splitlines()
     assert len(lines) == 3, "the first seed did not run again"
