@@ -94,7 +94,7 @@ def _model(arguments: argparse.Namespace) -> "Exportable":
 def _torch_rows(
     arguments: argparse.Namespace, model: "Exportable", *, ways: Sequence[str], precision: Precision
 ) -> "Iterator[LatencyRow]":
-    from mola_core.export.latency import measure  # noqa: PLC0415
+    from mola_core.export.latency import measure_torch  # noqa: PLC0415
     from mola_core.export.stages import StageOptions  # noqa: PLC0415
     from mola_core.export.torch_engine import Mode  # noqa: PLC0415
     from mola_core.export.torch_policy import torch_policy  # noqa: PLC0415
@@ -116,7 +116,8 @@ def _torch_rows(
             preview=False,
         )
         policy.warm()
-        yield measure(policy, way=f"torch {way} {precision} {arguments.device}", runs=arguments.runs)
+        yield measure_torch(policy, way=f"torch {way} {precision} {arguments.device}", runs=arguments.runs)
+        policy.close()
 
 
 def _engine_row(arguments: argparse.Namespace) -> "LatencyRow":

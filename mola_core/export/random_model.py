@@ -9,7 +9,7 @@ from mola_core.export.exporting import Exportable
 from mola_core.nets.config import LanguageConfig
 from mola_core.nets.language import build_encoder
 from mola_core.nets.mola import build_mola
-from mola_core.runtime.language import EncodedInstruction, SentenceEncoder
+from mola_core.runtime.language import EncodedInstruction, RememberingEncoder, SentenceEncoder
 from mola_core.training.recipes.full import full
 from mola_core.training.recipes.twin import twin
 from mola_core.training.recipes.twin_tiny import twin_tiny
@@ -63,4 +63,4 @@ def random_model(recipe: str, *, device: str = "cpu", seed: int = 0) -> Exportab
 
 def _encoder(config: LanguageConfig) -> SentenceEncoder:
     """The real one where it comes with the project, else one of its shapes."""
-    return build_encoder(config) if config.encoder == "minilm" else RandomEncoder(config)
+    return build_encoder(config) if config.encoder == "minilm" else RememberingEncoder(RandomEncoder(config))

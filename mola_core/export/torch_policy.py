@@ -1,5 +1,7 @@
 """A policy run by torch: what evaluations during research use, and what engines must equal."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from mola_core.contracts.io_spec import IoSpec
@@ -12,6 +14,7 @@ from mola_core.nets.mola import Mola
 from mola_core.runtime.engine_policy import EngineActor, EngineImagination, Identity
 from mola_core.runtime.language import RememberingEncoder, SentenceEncoder
 from mola_core.runtime.policy import ComposedPolicy
+from mola_core.runtime.stages import Stage
 from mola_core.training.checkpoint import load_policy_modules
 
 
@@ -41,13 +44,14 @@ def torch_policy(
     options: StageOptions,
     device: str = "cpu",
     mode: Mode = "eager",
+    ready: Mapping[Stage, TorchEngine] | None = None,
     preview: bool = True,
 ) -> "TorchPolicy":
-    """``mola`` as a policy; compiled stages compile in their first calls."""
+    """``mola`` as a policy; compiled stages compile in their first calls. ``ready`` holds engines to be taken as they are."""
     io: IoSpec = identity.io_spec
     cut = stages_of(mola, io=io, options=options)
     engines = {
-        stage: TorchEngine(module, device=device, mode=mode)
+        stage: (ready or {}).get(stage) or TorchEngine(module, device=device, mode=mode)
         for stage, module in cut.items()
         if preview or stage != "preview"
     }
@@ -66,17 +70,40 @@ def torch_policy(
         language=language,
         modalities=tuple(mola.mixture.members) if mola.mixture is not None else (),
     )
-    return TorchPolicy(io_spec=io, imagination=imagination, actor=actor)
+    return TorchPolicy(io_spec=io, imagination=imagination, actor=actor, engines=engines)
 
 
 class TorchPolicy(ComposedPolicy):
     """Both halves by torch."""
 
-    def __init__(self, *, io_spec: IoSpec, imagination: EngineImagination, actor: EngineActor) -> None:
+    def __init__(
+        self,
+        *,
+        io_spec: IoSpec,
+        imagination: EngineImagination,
+        actor: EngineActor,
+        engines: Mapping[Stage, TorchEngine],
+    ) -> None:
         super().__init__(io_spec=io_spec, imagination=imagination, actor=actor)
-        self._halves = (imagination, actor)
+        self.engines = engines
 
     def warm(self) -> None:
         """Compile and capture what is to be."""
-        for half in self._halves:
-            half.warm()
+        for engine in self.engines.values():
+            engine.warm()
+
+    def close(self) -> None:
+        """Free what was captured; safe to call twice."""
+        for engine in self.engines.values():
+            engine.close()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Meanwhile every stage ends when the device has finished it, so that stages can be timed; together they take longer so."""
+        for engine in self.engines.values():
+            engine.waits = True
+        try:
+            yield
+        finally:
+            for engine in self.engines.values():
+                engine.waits = False

@@ -88,7 +88,9 @@ class FlowHead(nn.Module):
         """Settled rows clean at time 1 where training showed that; otherwise at the common time on their own straight path."""
         settled = prefix.settled[..., None]
         if self.config.max_prefix:
-            return torch.where(settled, prefix.actions, actions), torch.where(prefix.settled, 1.0, flow_t)
+            # filled, not chosen by ``where``: that would copy the number from the host, which a CUDA graph cannot capture
+            flow_t = flow_t.expand_as(prefix.settled).masked_fill(prefix.settled, 1.0)
+            return torch.where(settled, prefix.actions, actions), flow_t
         on_path = (1 - flow_t[..., None]) * noise + flow_t[..., None] * prefix.actions
         return torch.where(settled, on_path, actions), flow_t
 

@@ -42,6 +42,11 @@ class SvdVideo(nn.Module):
         self.unet: Any = _unet(config)
         self.vae: Any = _vae(config)
         self._words: list[WordAttention] = install_word_attention(self.unet)
+        self.asked: Tensor
+        """What the UNet is told beside the noise level: frames a second, motion, noise on the picture."""
+        # made here and not in the forward pass: a CUDA graph cannot capture a copy from the host
+        asked = torch.tensor((float(config.fps), float(config.motion_bucket), 0.0))
+        self.register_buffer("asked", asked, persistent=False)
 
     def encode(self, frames: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B T c h w"]:
         latents: Tensor = self.vae.encode(rearrange(frames, "b t c h w -> (b t) c h w")).latent_dist.mode()
@@ -114,8 +119,7 @@ class SvdVideo(nn.Module):
 
     def _embedding(self, level: Float[Tensor, "B"]) -> Float[Tensor, "B E"]:
         unet, dtype = self.unet, level.dtype
-        asked = torch.tensor((float(self.config.fps), float(self.config.motion_bucket), 0.0), device=level.device)
-        asked = unet.add_time_proj(asked).to(dtype).reshape(1, -1)  # 1 3·256
+        asked = unet.add_time_proj(self.asked).to(dtype).reshape(1, -1)  # 1 3·256
         embedding: Tensor = unet.time_embedding(unet.time_proj(level).to(dtype)) + unet.add_embedding(asked)
         return embedding
 

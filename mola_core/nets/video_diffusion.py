@@ -30,11 +30,16 @@ class Scaling:
 
 
 def scaling_of(sigma: Float[Tensor, "B"]) -> Scaling:
-    """The factors at noise level ``sigma``."""
-    s = sigma[:, None, None, None, None]
+    """The factors at noise level ``sigma``, in its precision; worked out in float32: 700 squared is no number in float16."""
+    precise = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
+    s = precise[:, None, None, None, None]
     total = s**2 + SIGMA_DATA**2
+    c_skip, c_out, c_in = SIGMA_DATA**2 / total, -s * SIGMA_DATA * total**-0.5, total**-0.5
     return Scaling(
-        c_skip=SIGMA_DATA**2 / total, c_out=-s * SIGMA_DATA * total**-0.5, c_in=total**-0.5, c_noise=0.25 * sigma.log()
+        c_skip=c_skip.to(sigma.dtype),
+        c_out=c_out.to(sigma.dtype),
+        c_in=c_in.to(sigma.dtype),
+        c_noise=(0.25 * precise.log()).to(sigma.dtype),
     )
 
 

@@ -194,6 +194,16 @@ def test_scaling_undoes_itself_for_a_network_that_knows_the_answer():
     torch.testing.assert_close(guess, clean, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_scales_the_highest_noise_level_as_full_precision_does(dtype: torch.dtype):
+    sigma = torch.tensor([0.1, 700.0, 1000.0])
+    half, full = scaling_of(sigma.to(dtype)), scaling_of(sigma)
+    for name in ("c_in", "c_out", "c_noise"):
+        got, wanted = getattr(half, name), getattr(full, name)
+        assert got.dtype is dtype
+        torch.testing.assert_close(got.float(), wanted, rtol=2e-2, atol=0)
+
+
 def test_the_small_network_learns_a_future_from_words():
     """Two instructions, two futures: within a few steps the words decide which is imagined from pure noise."""
     config = SmallVideoConfig.model_validate({**TINY.backbone.model_dump(), "num_frames": 2})
