@@ -40,6 +40,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, help=f"folder of the run, to begin or to go on with ({_RUNS}/RECIPE)")
     add("--from", dest="base", type=Path, metavar="CHECKPOINT", help="take earlier stages' parts from here instead")
     add("--minutes", type=float, help="save and stop after so long; run again to go on")
+    add(
+        "--within",
+        type=float,
+        metavar="MINUTES",
+        help="end each stage after so long, its learning rate falling with the time",
+    )
     add("--device", default="auto", help="auto, cpu or cuda (auto)")
     add(
         "--spread", choices=("replicate", "shard"), default="replicate", help="how torchrun's processes share the model"
@@ -59,6 +65,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from mola_core.training.stopping import StopRequest  # noqa: PLC0415
 
     recipe = _recipe(arguments)
+    if arguments.within is not None and not arguments.within > 0.0:
+        raise ConfigError(f"--within {arguments.within:g} must be positive")
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     stop = StopRequest(after_s=None if arguments.minutes is None else 60.0 * arguments.minutes)
@@ -91,6 +99,7 @@ def _run_of(arguments: argparse.Namespace, recipe: "Recipe", **surroundings: Any
         caches=arguments.caches,
         language_weights=arguments.language_weights,
         workers=arguments.workers,
+        within_s=None if arguments.within is None else 60.0 * arguments.within,
         **surroundings,
     )
 

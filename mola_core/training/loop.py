@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mola_core.contracts.clock import NS_PER_S, Clock, SystemClock
-from mola_core.contracts.errors import MolaError
+from mola_core.contracts.errors import ConfigError, MolaError
 from mola_core.training.averaging import AveragedWeights
 from mola_core.training.batches import on_device, parts_of_steps
 from mola_core.training.checkpoint import Checkpoint, load_checkpoint, read_resumable, read_weights, save_checkpoint
@@ -60,6 +60,8 @@ class Surroundings:
     world: World
     reporter: Reporter
     workers: int = 0
+    within_s: float | None = None
+    """End the stage after so long, with fewer steps than the recipe's where need be: its schedule then follows the time."""
     stop: StopRequest = dataclasses.field(default_factory=StopRequest)
     clock: Clock = dataclasses.field(default_factory=SystemClock)
 
@@ -93,6 +95,8 @@ class Trainer:
 
     def __init__(self, stage: Stage, around: Surroundings) -> None:
         self.stage, self.around, self.spec, self.world = stage, around, stage.spec, around.world
+        if around.within_s is not None and around.world.size > 1:
+            raise ConfigError("--within is for one process: several have no clock in common; set the stages' steps")
         self.parts = require_even_parts(stage.spec, around.world, stage=stage.name)
         require_spread(stage.objective, around.world, stage=stage.name)
         require_memory(stage.objective, stage.spec, around.world, stage=stage.name)
@@ -110,6 +114,7 @@ class Trainer:
             scaler=make_scaler(self.spec, self.world.device),
             averages=None if decay is None else AveragedWeights(parameters, decay=decay),
         )
+        self._begin_ns = around.clock.monotonic_ns()
         self._sums: dict[str, float] = {}
         self._summed = 0
         self._best: float | None = None
@@ -118,16 +123,18 @@ class Trainer:
     def run(self) -> Path:
         """All steps that are left, then the final checkpoint."""
         first = self._resume()
+        self._begin_ns = self.around.clock.monotonic_ns()
         writer = MetricsWriter(self.around.folder, first_step=first) if self.world.is_main else None
         self.around.reporter.begin(self.stage.name, done=first, total=self.steps)
         try:
-            self._steps_from(first, writer)
+            done = self._steps_from(first, writer)
         finally:
             if writer is not None:
                 writer.close()
-        return self._write_final()
+        return self._write_final(done)
 
-    def _steps_from(self, first: int, writer: MetricsWriter | None) -> None:
+    def _steps_from(self, first: int, writer: MetricsWriter | None) -> int:
+        """How many steps are done in the end: all of them, or as many as the time allows."""
         stream = parts_of_steps(
             self.stage.training,
             order=self._order,
@@ -139,10 +146,11 @@ class Trainer:
             pin_memory=self.world.device.type == "cuda" and not self.stage.training.resident,
         )
         began_ns, began_step = self.around.clock.monotonic_ns(), first
+        done = first
         for step, batches in enumerate(stream, start=first):
             stop = self._step(step, batches)
             done = step + 1
-            last = done == self.steps
+            last = self._schedule_at(done) >= self.steps
             if done % self.spec.log_every == 0 or last:
                 now_ns = self.around.clock.monotonic_ns()
                 rate = (done - began_step) * self.spec.batch_size * NS_PER_S / max(1, now_ns - began_ns)
@@ -154,17 +162,29 @@ class Trainer:
                 self._show(done, writer)
             if done % self.spec.save_every == 0 or last or stop:
                 self._save(done)
-            if stop and not last:
+            if last:
+                break
+            if stop:
                 raise StoppedError(
                     f"stage {self.stage.name} stopped after step {done} of {self.steps}; run again to go on"
                 )
+        return done
+
+    def _schedule_at(self, step: int) -> int:
+        """Where the schedule is when ``step`` is: there, or further on where the time would run out before the steps."""
+        within_s = self.around.within_s
+        if within_s is None:
+            return step
+        spent_s = (self.around.clock.monotonic_ns() - self._begin_ns) / NS_PER_S
+        return max(step, int(spent_s / within_s * self.steps))
 
     # --- one step -----------------------------------------------------------------------------------------------------
 
     def _step(self, step: int, batches: Sequence[Batch]) -> bool:
         """One optimizer step; whether a stop has been asked for anywhere."""
         set_training(self.stage.objective, frozen=self.stage.frozen, training=True)
-        ratio = learning_rate_ratio(self.spec.schedule, step=step, steps=self.steps)
+        at = min(self._schedule_at(step), self.steps - 1)
+        ratio = learning_rate_ratio(self.spec.schedule, step=at, steps=self.steps)
         set_learning_rate(self._state.optimizer, self.spec.optimizer.learning_rate * ratio)
         self._state.optimizer.zero_grad(set_to_none=True)
         totals: dict[str, Tensor] = {}
@@ -320,8 +340,8 @@ class Trainer:
             save_checkpoint(self._header(path, done), weights=weights)
         self.world.wait()
 
-    def _write_final(self) -> Path:
-        self._write(self.around.folder / FINAL, self.steps)
+    def _write_final(self, done: int) -> Path:
+        self._write(self.around.folder / FINAL, done)
         return self.around.folder / FINAL
 
     def _header(self, path: Path, done: int) -> Checkpoint:

@@ -61,6 +61,8 @@ class Run:
     """Where caches lie; None: in the run's folder."""
     language_weights: Path | None = None
     workers: int = 0
+    within_s: float | None = None
+    """End each stage after so long; see :class:`~mola_core.training.loop.Surroundings`."""
 
 
 def train(run: Run, stages: Sequence[str]) -> Path:
@@ -101,6 +103,7 @@ def _train_one(run: Run, name: str, *, made_here: Sequence[str]) -> Path:
         world=run.world,
         reporter=run.reporter,
         workers=run.workers,
+        within_s=run.within_s,
         stop=run.stop,
     )
     return run_stage(_stage(name, bench, normalization), around)

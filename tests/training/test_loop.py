@@ -220,3 +220,32 @@ def test_recomputed_activations_change_no_loss(tmp_path: Path) -> None:
         passes.append(Counted.passes - before)
     assert curves[0] == curves[1]
     assert passes[1] > passes[0]  # it really is computed again
+
+
+class FastClock:
+    """A second passes whenever somebody looks."""
+
+    def __init__(self) -> None:
+        self._now_ns = 0
+
+    def monotonic_ns(self) -> int:
+        self._now_ns += 1_000_000_000
+        return self._now_ns
+
+
+def test_a_stage_with_little_time_ends_early_with_its_schedule_run_through(tmp_path: Path) -> None:
+    stage = line_stage(spec=stage_spec(steps=1000, log_every=1))
+    around = dataclasses.replace(surroundings(tmp_path), within_s=30.0, clock=FastClock())
+    final = load_checkpoint(run_stage(stage, around))
+    rates = [line["learning_rate"] for line in read_metrics(tmp_path) if line["split"] == "training"]
+    assert 3 < final.step < 30
+    assert len(rates) == final.step
+    assert rates[-1] < 0.2 * max(rates)
+    assert run_stage(stage, around) == final.path  # and is not begun again
+
+
+def test_enough_time_changes_nothing(tmp_path: Path) -> None:
+    run_stage(line_stage(spec=stage_spec(steps=12)), surroundings(tmp_path / "plain"))
+    around = dataclasses.replace(surroundings(tmp_path / "within"), within_s=3600.0)
+    assert load_checkpoint(run_stage(line_stage(spec=stage_spec(steps=12)), around)).step == 12
+    assert curve(tmp_path / "within") == curve(tmp_path / "plain")

@@ -51,7 +51,7 @@ def twin() -> Recipe:
         horizon=io.horizon,
         language=LanguageConfig(encoder="minilm"),
         backbone=StackedVideoConfig(height=96, width=160, num_frames=3, num_cameras=len(CAMERAS)),
-        visual=KeypointsConfig(width=192),
+        visual=KeypointsConfig(width=192, blocks=1),
         mixture=MixtureConfig(
             tokens=FeatureTokensConfig(cameras=(0,), width=128, now_frame=0, future_frame=2, patch=4),
             idm=IdmConfig(
@@ -90,6 +90,7 @@ def twin() -> Recipe:
             optimizer=OptimizerSpec(learning_rate=1e-3, weight_decay=2e-2, betas=_BETAS),
             schedule=_SCHEDULE,
             ema_decay=0.998,
+            jitter=PictureJitter(),
             state_noise=0.03,
         ),
     )
