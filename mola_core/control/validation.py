@@ -4,6 +4,8 @@ Nothing that fails here has any effect: the arm keeps doing what it did before. 
 the limiter and the safety filter; the checks here are those whose failure means that the chunk cannot be meant.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float
 
@@ -27,13 +29,28 @@ _MAX_ABSOLUTE_POSITION = 100.0
 """Keeps arithmetic finite before the precise checks; metres or radians."""
 
 
+@dataclass(frozen=True)
+class SolvedPlan:
+    """What the inverse kinematics has found."""
+
+    poses: Float[np.ndarray, "horizon 6"]
+    joint_targets: Float[np.ndarray, "horizon 6"]
+
+
 def prepare_chunk(
-    chunk: ActionChunk, *, site: Site, now_ns: int, commanded: Joints, newest_sequence: int | None = None
+    chunk: ActionChunk,
+    *,
+    site: Site,
+    now_ns: int,
+    commanded: Joints,
+    newest_sequence: int | None = None,
+    solved: SolvedPlan | None = None,
 ) -> JointChunk:
     """Check ``chunk`` and bring it into joint space; TCP poses are solved locally, each row near the one before.
 
     ``commanded`` are the joint positions commanded now; they choose the branch of the inverse kinematics.
     ``newest_sequence`` is the newest one accepted from the same source, if any; the servo core checks it again.
+    ``solved`` is the plan that the same source sent just before: said once more, it is not solved anew.
 
     Raises:
         ChunkRejectedError: with the offending value and what would be accepted.
@@ -48,7 +65,10 @@ def prepare_chunk(
         )
     targets = chunk.targets.astype(np.float64)
     if chunk.space is ActionSpace.TCP:
-        targets = _joint_targets(targets, site=site, commanded=commanded)
+        if solved is not None and np.array_equal(solved.poses, targets):
+            targets = solved.joint_targets
+        else:
+            targets = _joint_targets(targets, site=site, commanded=commanded)
     _check_positions(targets, site=site)
     _check_speeds(targets, site=site, period_ns=chunk.period_ns)
     return JointChunk(

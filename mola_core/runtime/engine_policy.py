@@ -1,5 +1,6 @@
 """The two halves of a policy, run by engines: numbers in, numbers out, and whose they are is checked at every call."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,16 +10,19 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from mola_core.contracts.clock import NS_PER_MS
-from mola_core.contracts.errors import UnsupportedError
-from mola_core.contracts.io_spec import IoSpec
+from mola_core.contracts.errors import MolaError, UnsupportedError
+from mola_core.contracts.io_spec import STATE_SIZE, IoSpec
 from mola_core.contracts.normalization import Normalization
 from mola_core.runtime import stages
+from mola_core.runtime.engines.checks import zeros
 from mola_core.runtime.engines.protocol import Engine
 from mola_core.runtime.foresight import Foresight, Observed
 from mola_core.runtime.language import SentenceEncoder
 from mola_core.runtime.noise import SeedCounter, action_noise, video_noise
 from mola_core.runtime.policy import PolicyAnswer
 from mola_core.runtime.tensors import RuntimeInputError, Tensor, Tensors, TensorSpec, on_host
+
+_REHEARSAL = "open the drawer"
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,20 @@ class EngineImagination:
         self._offsets_ns = (0, *(offset * period_ns for offset in self._io.foresight_offsets))
         self._noise_shape = _shape_of(video, stages.VIDEO_NOISE) if video is not None else ()
         self._cameras = tuple(view.camera for view in self._io.views)
+        self._turn = threading.Lock()
+        self._closed = False
 
     def imagine(self, observed: Observed, *, noise_seed: int | None = None) -> Foresight:
-        """See :class:`mola_core.runtime.foresight.Imagination`."""
+        """See :class:`mola_core.runtime.foresight.Imagination`. Calls wait for one another.
+
+        Raises:
+            MolaError: it is closed.
+        """
+        with self._turn:
+            _require_open(self.bundle_id, closed=self._closed)
+            return self._imagine(observed, noise_seed)
+
+    def _imagine(self, observed: Observed, noise_seed: int | None) -> Foresight:
         images = self._images(observed.views)
         seed = self._seeds.take(noise_seed)
         timings: dict[str, float] = {}
@@ -98,11 +113,20 @@ class EngineImagination:
             if engine is not None:
                 engine.warm()
 
+    def rehearse(self) -> None:
+        """Imagine once from black pictures, preview included: whatever happens at a first use happens now."""
+        views = {view.camera: np.zeros((view.height, view.width, 3), np.uint8) for view in self._io.views}
+        foresight = self.imagine(Observed(stamp_ns=0, views=views, instruction=_REHEARSAL), noise_seed=0)
+        if self._preview is not None:
+            self.preview(foresight)
+
     def close(self) -> None:
-        """Free the engines; safe to call twice."""
-        for engine in (self._encoder, self._video, self._preview):
-            if engine is not None:
-                engine.close()
+        """Free the engines, once a call that is under way has ended; safe to call twice."""
+        with self._turn:
+            self._closed = True
+            for engine in (self._encoder, self._video, self._preview):
+                if engine is not None:
+                    engine.close()
 
     def _video_inputs(self, tensors: Tensors, instruction: str, seed: int) -> dict[str, Tensor]:
         noise = video_noise(seed, shape=self._noise_shape)
@@ -148,6 +172,8 @@ class EngineActor:
         self._gains = np.ones(len(modalities), dtype=np.float32)
         self._can_settle = any(spec.name == stages.PREFIX_ACTIONS for spec in engine.inputs)
         self._noise_shape = _shape_of(engine, stages.ACTION_NOISE)
+        self._turn = threading.Lock()
+        self._closed = False
 
     @property
     def continues_plans(self) -> bool:
@@ -171,7 +197,23 @@ class EngineActor:
         noise_seed: int | None = None,
         settled: Float[np.ndarray, "rows 7"] | None = None,
     ) -> PolicyAnswer:
-        """See :class:`mola_core.runtime.policy.Actor`."""
+        """See :class:`mola_core.runtime.policy.Actor`. Calls wait for one another.
+
+        Raises:
+            MolaError: it is closed.
+        """
+        with self._turn:
+            _require_open(self.bundle_id, closed=self._closed)
+            return self._act(foresight, state=state, noise_seed=noise_seed, settled=settled)
+
+    def _act(
+        self,
+        foresight: Foresight,
+        *,
+        state: Float[np.ndarray, "13"],
+        noise_seed: int | None,
+        settled: Float[np.ndarray, "rows 7"] | None,
+    ) -> PolicyAnswer:
         _check_bundle(foresight, self.bundle_id)
         timings = dict(foresight.timings_ms)
         seed = self._seeds.take(noise_seed)
@@ -201,9 +243,24 @@ class EngineActor:
         """Let the engine allocate, tune and capture what it will."""
         self._engine.warm()
 
+    def rehearse(self) -> None:
+        """Answer an empty foresight once: whatever happens at a first use happens now."""
+        foresight = Foresight(
+            stamp_ns=0,
+            bundle_id=self.bundle_id,
+            instruction=_REHEARSAL,
+            cameras=tuple(view.camera for view in self._io.views),
+            offsets_ns=(),
+            tensors=zeros(self._engine.inputs),
+            noise_seed=0,
+        )
+        self.act(foresight, state=np.zeros(STATE_SIZE), noise_seed=0)
+
     def close(self) -> None:
-        """Free the engine; safe to call twice."""
-        self._engine.close()
+        """Free the engine, once a call that is under way has ended; safe to call twice."""
+        with self._turn:
+            self._closed = True
+            self._engine.close()
 
     def _prefix(
         self, settled: Float[np.ndarray, "rows 7"] | None, *, state: Float[np.ndarray, "13"]
@@ -245,6 +302,11 @@ def _cast(tensor: Tensor, spec: TensorSpec) -> Tensor:
 def _told(language: SentenceEncoder, instruction: str) -> dict[str, Tensor]:
     encoded = language.encode(instruction)
     return {stages.TOKENS: encoded.tokens, stages.TOKEN_MASK: encoded.mask, stages.POOLED: encoded.pooled}
+
+
+def _require_open(bundle_id: str, *, closed: bool) -> None:
+    if closed:
+        raise MolaError(f"bundle {bundle_id} has been retired")
 
 
 def _check_bundle(foresight: Foresight, bundle_id: str) -> None:

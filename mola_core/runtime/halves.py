@@ -114,12 +114,24 @@ class BundleShelf:
         return bundle
 
     def imagination(self, bundle_id: str, *, preview: bool = True) -> LoadedImagination:
-        """The first half, warm and self-tested. Raises as :meth:`open`, and EngineError."""
+        """The first half, warm, self-tested and rehearsed. Raises as :meth:`open`, and EngineError."""
         bundle = self.open(bundle_id, preview=preview)
-        return LoadedImagination(bundle, open_imagination(bundle))
+        imagination = open_imagination(bundle)
+        _rehearse(imagination)
+        return LoadedImagination(bundle, imagination)
 
     def actor(self, bundle_id: str) -> LoadedActor:
-        """The second half, warm and self-tested. Raises as :meth:`open`, and EngineError."""
+        """The second half, warm, self-tested and rehearsed. Raises as :meth:`open`, and EngineError."""
         bundle = self.open(bundle_id)
         actor = open_actor(bundle)
+        _rehearse(actor)
         return LoadedActor(bundle_id, bundle.manifest.io, actor, continues_plans=actor.continues_plans)
+
+
+def _rehearse(half: EngineImagination | EngineActor) -> None:
+    """One pass of our own code as well: what it imports, encodes or allocates at its first use must not wait for a moving arm."""
+    try:
+        half.rehearse()
+    except BaseException:
+        half.close()
+        raise

@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float
+from numpy.random import default_rng  # numpy itself imports it at its first use: not while the robot moves
 
 _VIDEO, _ACTION = 0, 1
 
@@ -31,4 +32,4 @@ class SeedCounter:
 
 
 def _noise(seed: int, stream: int, shape: tuple[int, ...]) -> Float[np.ndarray, "*shape"]:
-    return np.random.default_rng([seed, stream]).standard_normal(shape, dtype=np.float32)
+    return default_rng([seed, stream]).standard_normal(shape, dtype=np.float32)

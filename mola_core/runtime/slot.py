@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from mola_core.contracts.errors import MolaError
+from mola_core.control.realtime import run_in_turn
 
 _LOADER_NICE = 10
 
@@ -25,7 +26,7 @@ class Half(Protocol):
     def bundle_id(self) -> str: ...
 
     def close(self) -> None:
-        """Release its engines' memory; it is not called again."""
+        """Release its engines' memory, once a call that is under way has ended."""
         ...
 
 
@@ -65,7 +66,9 @@ class SlotReport:
 
 
 class EngineSlot(Generic[HalfT_co]):
-    """Loads, serves and retires. :meth:`active` and :meth:`get` belong to the inference thread, the rest to any."""
+    """Loads, serves and retires. :meth:`active` belongs to the inference thread, the rest to any; who uses a half from another thread
+    (a shadow, a preview) may find it closed.
+    """
 
     def __init__(self, load: Callable[[str], HalfT_co]) -> None:
         """``load`` makes a warm, verified half of a bundle id and raises MolaError where it cannot."""
@@ -77,6 +80,9 @@ class EngineSlot(Generic[HalfT_co]):
         self._failed: dict[str, str] = {}
         self._in_use = ""
         self._retired: list[HalfT_co] = []
+        """Out of the table; the inference thread may still be using them."""
+        self._released: list[HalfT_co] = []
+        """Nobody uses them any more."""
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="engine loader", daemon=True)
 
@@ -91,10 +97,11 @@ class EngineSlot(Generic[HalfT_co]):
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
-        for half in (*self._halves.values(), *self._retired):
+        for half in (*self._halves.values(), *self._retired, *self._released):
             half.close()
         self._halves.clear()
         self._retired.clear()
+        self._released.clear()
 
     def want(self, wanted: Wanted) -> None:
         """Take up a wish; an older one than the last is ignored. A bundle that is wanted anew may try again."""
@@ -113,13 +120,12 @@ class EngineSlot(Generic[HalfT_co]):
         """
         with self._changed:
             name = self._serving()
-            if name != self._in_use:
+            if name != self._in_use or self._retired:
                 self._in_use = name
+                self._released += self._retired
+                self._retired = []
                 self._changed.notify_all()
-            retired, self._retired = self._retired, []
-        for half in retired:
-            half.close()
-        return self._halves.get(name)
+            return self._halves.get(name)
 
     def get(self, bundle_id: str) -> HalfT_co | None:
         """The half of this bundle, if it is loaded and sound; for following the other half, and for the shadow."""
@@ -156,18 +162,21 @@ class EngineSlot(Generic[HalfT_co]):
         return self._in_use if wanted_is_coming and self._in_use in self._halves else ""
 
     def _run(self) -> None:
+        run_in_turn()
         with contextlib.suppress(OSError):  # inference comes first
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOADER_NICE)
         while True:
             with self._changed:
-                name = self._next()
-                while name is None and not self._closing:
+                while (name := self._next()) is None and not self._released and not self._closing:
                     self._retire()
                     self._changed.wait()
-                    name = self._next()
-                if self._closing or name is None:
+                if self._closing:
                     return
-            self._bring(name)
+                released, self._released = self._released, []
+            for half in released:
+                half.close()
+            if name is not None:
+                self._bring(name)
 
     def _next(self) -> str | None:
         missing = (name for name in self._wanted.bundles if name not in self._halves and name not in self._failed)
@@ -188,7 +197,7 @@ class EngineSlot(Generic[HalfT_co]):
             self._failed[name] = reason
 
     def _retire(self) -> None:
-        """Unload what is not wanted or has failed, except what is in use; the inference thread releases it between two calls."""
+        """Take out what is not wanted or has failed, except what is in use; the inference thread lets go of it between two calls."""
         keep = {name for name in self._wanted.bundles if name not in self._failed} | {self._in_use}
         for name in [name for name in self._halves if name not in keep]:
             self._retired.append(self._halves.pop(name))

@@ -14,7 +14,7 @@ from mola_core.contracts.site import load_site
 from mola_core.contracts.types import ActionChunk, ActionSpace
 from mola_core.control.joint_chunk import JointChunk
 from mola_core.control.kinematics import forward_kinematics
-from mola_core.control.validation import prepare_chunk
+from mola_core.control.validation import SolvedPlan, prepare_chunk
 
 SITE = load_site(Path(__file__).parents[2] / "launch" / "sites" / "twin.yaml")
 HOME = np.array(SITE.arm.home)
@@ -113,3 +113,18 @@ def test_an_unreachable_pose_is_refused_with_its_row() -> None:
     poses[5, 0] = -2.0
     with pytest.raises(UnreachablePoseError, match=r"targets\[5\]: .*out of the arm's reach"):
         prepare(chunk(space=ActionSpace.TCP, targets=poses))
+
+
+def test_a_plan_said_once_more_is_not_solved_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    poses = np.tile(pose_from_transform(forward_kinematics(HOME)), (8, 1))
+    first = prepare(chunk(space=ActionSpace.TCP, targets=poses))
+    solved = SolvedPlan(poses, first.joint_targets)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise UnreachablePoseError("solved anew")
+
+    monkeypatch.setattr("mola_core.control.validation.inverse_kinematics", refuse)
+    again = prepare(chunk(space=ActionSpace.TCP, targets=poses.copy()), solved=solved)
+    np.testing.assert_array_equal(again.joint_targets, first.joint_targets)
+    with pytest.raises(UnreachablePoseError, match="solved anew"):
+        prepare(chunk(space=ActionSpace.TCP, targets=poses + 1e-6), solved=solved)

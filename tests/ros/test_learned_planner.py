@@ -1,6 +1,7 @@
 """The learned policy's decisions: which foresights it answers, at what pace, and what it does with a broken half; all faked."""
 
 import itertools
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -21,8 +22,10 @@ from mola_core.runtime.slot import EngineSlot, Wanted
 from mola_nodes.policy.foresights import NewestForesights
 from mola_nodes.policy.learned import LearnedPlanner, PlannerParts
 from mola_nodes.policy.shadow import ShadowTally
+from mola_nodes.policy.shadowing import ActorShadow
 from mola_nodes.policy.states import StateHistory, StateMissingError
 from mola_nodes.policy.tally import RunTally
+from mola_nodes.policy.thinking import ThinkingPlanner
 
 PERIOD_NS = 100 * NS_PER_MS
 IO = IoSpec(
@@ -45,6 +48,9 @@ class FakeActor:
     takes_ms: float = 5.0
     modalities: tuple[str, ...] = ()
     settled: list[np.ndarray | None] = field(default_factory=list)
+    asked: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Lock = field(default_factory=threading.Lock)
+    """Held back while somebody else holds it."""
 
     def act(
         self,
@@ -55,6 +61,9 @@ class FakeActor:
         settled: np.ndarray | None = None,
     ) -> PolicyAnswer:
         self.settled.append(settled)
+        self.asked.set()
+        with self.gate:
+            pass
         self.clock.advance(round(self.takes_ms * NS_PER_MS))
         if self.fails:
             raise MolaError("out of memory")
@@ -90,8 +99,8 @@ class Bench:
         self.divergences: list[float] = []
         self.task_done = False
 
-    def planner(self, mode: ExecutionMode = ExecutionMode.RECEDING, **safety: float) -> LearnedPlanner:
-        parts = PlannerParts(
+    def parts(self) -> PlannerParts:
+        return PlannerParts(
             slot=self.slot,  # type: ignore[arg-type]
             foresights=self.foresights,
             states=self.states,
@@ -102,8 +111,10 @@ class Bench:
             on_divergence=lambda _bundle, divergence, _guard: self.divergences.append(divergence.value),
             clock=self.clock,
         )
+
+    def planner(self, mode: ExecutionMode = ExecutionMode.RECEDING, **safety: float) -> LearnedPlanner:
         return LearnedPlanner(
-            parts,
+            self.parts(),
             instruction="press",
             mode=mode,
             safety=SafetySpec(**safety),  # type: ignore[arg-type]
@@ -207,7 +218,7 @@ def test_realtime_hands_the_settled_rows_of_the_running_plan_to_the_head(bench: 
     [
         ({"fails": True}, "out of memory"),
         ({"value": float("nan")}, "not finite"),
-        ({"takes_ms": 150.0}, "took 150 ms, more than 100 ms"),
+        ({"takes_ms": 350.0}, "took 350 ms, more than 100 ms"),
     ],
 )
 def test_a_broken_half_is_taken_out_and_the_running_plan_stands(
@@ -224,13 +235,24 @@ def test_a_broken_half_is_taken_out_and_the_running_plan_stands(
     assert planner.ending() is None, "the run goes on until its plan runs out or another bundle serves"
 
 
-def test_the_shadow_is_compared_and_its_errors_concern_only_itself(bench: Bench) -> None:
+def test_a_bundle_that_is_a_little_late_may_be_so_twice(bench: Bench) -> None:
     planner = bench.planner(ExecutionMode.REALTIME)
+    bench.halves["old/1"].actor.takes_ms = 150.0
+    for _ in range(2):
+        bench.see()
+        assert planner.plan() is not None
+    bench.see()
+    assert planner.plan() is None
+    assert "took 150 ms, more than 100 ms, 3 times in a row" in bench.slot.report().failed["old/1"]
+
+
+def test_the_shadow_is_compared_and_its_errors_concern_only_itself(bench: Bench) -> None:
+    planner, shadow = bench.planner(ExecutionMode.REALTIME), ActorShadow(bench.parts())
     bench.halves["new/1"].actor.value = 0.02
     bench.see()
     bench.see("new/1", shadow=True)
     assert planner.plan() is not None
-    assert planner.plan() is None, "the shadow answers where nothing else is due"
+    shadow.follow()
     runs, apart_mm = bench.shadow.figures
     assert runs == 1
     assert apart_mm == pytest.approx(35.0), "rows 0..7 are 0..70 mm apart"
@@ -238,9 +260,36 @@ def test_the_shadow_is_compared_and_its_errors_concern_only_itself(bench: Bench)
     bench.halves["new/1"].actor.fails = True
     bench.see()
     bench.see("new/1", shadow=True)
-    planner.plan()
-    planner.plan()
+    assert planner.plan() is not None
+    shadow.follow()
     assert bench.slot.report().failed == {"new/1": "in the shadow: out of memory"}
+
+
+def test_the_plan_is_fetched_at_once_however_long_thinking_takes(bench: Bench) -> None:
+    actor, woken = bench.halves["old/1"].actor, threading.Event()
+    planner = bench.planner()
+    with ThinkingPlanner(planner, wait=bench.foresights.wait, wake=woken.set) as thinking:
+        with actor.gate:
+            bench.see()
+            assert actor.asked.wait(10.0)
+            assert thinking.plan() is None, "it is still thinking"
+        assert woken.wait(10.0)
+        assert thinking.plan() is not None
+        assert thinking.plan() is None, "a plan is fetched once"
+
+
+def test_what_goes_wrong_while_thinking_ends_the_run() -> None:
+    class Broken:
+        phase = "broken"
+
+        def plan(self) -> None:
+            raise MolaError("the twin is gone")
+
+    woken = threading.Event()
+    with ThinkingPlanner(Broken(), wait=lambda _: True, wake=woken.set) as thinking:  # type: ignore[arg-type]
+        assert woken.wait(10.0)
+        with pytest.raises(MolaError, match="the twin is gone"):
+            thinking.plan()
 
 
 def test_done_divergence_and_silence_end_the_run(bench: Bench) -> None:

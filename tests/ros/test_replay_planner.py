@@ -51,10 +51,10 @@ class FollowingInputs(NewestInputs):
         for role in ("third_person", "wrist"):
             self.note_frame(role, now_ns - 10 * NS_PER_MS)
 
-    def wait_frame(self, role, *, after_ns, timeout_s):
+    def wait_seen(self, *, after_ns, timeout_s):
         self._fake.advance(FRAME_NS)
         self._arrive()
-        return self._frame_stamps_ns[role]
+        return self.oldest_stamp_ns()
 
 
 class FakeWorld:
@@ -73,7 +73,6 @@ def run(planner, inputs, clock):
         source="replay",
         planner=planner,
         inputs=inputs,
-        lead_role="third_person",
         send=inputs.sent.append,
         next_sequence=iter(range(1, 10**6)).__next__,
         clock=clock,

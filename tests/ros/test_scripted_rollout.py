@@ -47,14 +47,14 @@ class FakeInputs(NewestInputs):
         self.note_frame("wrist", now_ns - 20 * NS_PER_MS)
         self.note_frame("third_person", now_ns - 10 * NS_PER_MS)
 
-    def wait_frame(self, role: str, *, after_ns: int, timeout_s: float) -> int | None:
+    def wait_seen(self, *, after_ns: int, timeout_s: float) -> int | None:
         if self.num_left == 0:
             self._fake.advance(round(timeout_s * NS_PER_S) + 1)
             return None
         self.num_left -= 1
         self._fake.advance(FRAME_NS)
         self._arrive()
-        return self._frame_stamps_ns[role]
+        return self.oldest_stamp_ns()
 
 
 class FakeWorld:
@@ -121,7 +121,6 @@ class Run:
             source="scripted",
             planner=planner,
             inputs=self.inputs,
-            lead_role="third_person",
             send=self.sent.append,
             next_sequence=lambda: 100 + len(self.sent),
             clock=self.clock,

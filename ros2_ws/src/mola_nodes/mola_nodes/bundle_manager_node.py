@@ -125,4 +125,4 @@ class BundleManagerNode(MolaNode[BundleManagerParams]):
 
 def main() -> NoReturn:
     """Entry point of the executable."""
-    run_node(BundleManagerNode)
+    run_node(BundleManagerNode, urgent=False)

@@ -126,4 +126,4 @@ class EpisodeRecorderNode(MolaNode[EpisodeRecorderParams]):
 
 def main() -> NoReturn:
     """Entry point of the executable."""
-    run_node(EpisodeRecorderNode)
+    run_node(EpisodeRecorderNode, urgent=False)

@@ -22,6 +22,7 @@ from mola_nodes.conversions.images import side_by_side_message
 from mola_nodes.imagination.frames import NewestFrames
 from mola_nodes.imagination.loop import ImaginationLoop, LoopSettings
 from mola_nodes.imagination.preview import PreviewThread
+from mola_nodes.imagination.shadowing import ImaginationShadow
 from mola_nodes.lifecycle import MolaNode
 from mola_nodes.params import Param, SiteParams
 from mola_nodes.policy.half_reports import HalfReports
@@ -81,11 +82,13 @@ class ImaginationNode(MolaNode[ImaginationParams]):
             shadow_every=self.params.shadow_every,
             max_hz=self.params.max_hz,
         )
+        shadow = stack.enter_context(ImaginationShadow(slot=self._slot, deliver=self._deliver))
         self._loop = ImaginationLoop(
             slot=self._slot,
             frames=frames,
             instruction=lambda: self._instruction,
             deliver=self._deliver,
+            shadow=shadow.offer,
             settings=settings,
             clock=self.system_clock,
         )
@@ -114,4 +117,4 @@ class ImaginationNode(MolaNode[ImaginationParams]):
 
 def main() -> NoReturn:
     """Entry point of the executable."""
-    run_node(ImaginationNode)
+    run_node(ImaginationNode, urgent=False)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from mola_interfaces.msg import LatencyHop, LatencyReport
 
 from mola_core.contracts.clock import NS_PER_MS
+from mola_core.contracts.quantiles import quantiles
 from mola_nodes.conversions.wire import duration_from_ns, time_from_ns
 
 
@@ -38,7 +38,7 @@ class LatencyWindow:
 
 
 def _hop(name: str, samples_ns: Sequence[int]) -> LatencyHop:
-    p50, p99 = np.percentile(samples_ns, [50, 99])
+    p50, p99 = quantiles(samples_ns, 0.5, 0.99)
     return latency_hop(name, count=len(samples_ns), p50_ns=p50, p99_ns=p99, max_ns=max(samples_ns))
 
 

@@ -4,6 +4,7 @@ A node acquires what it needs in :meth:`MolaNode.configure` and :meth:`MolaNode.
 is given; leaving the state closes the stack, in reverse order, also when the transition fails half-way.
 """
 
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from mola_core.contracts.clock import Clock, SystemClock
 from mola_core.contracts.errors import MolaError
 from mola_nodes.graph import NAMESPACE, NODE_HEARTBEATS, Service, Topic
 from mola_nodes.heartbeat import Heartbeat
+from mola_nodes.listener import Listener
 from mola_nodes.params import ParamsT, load_params
 from mola_nodes.process import Ending
 
@@ -28,7 +30,10 @@ _LOG_EVERY_S = 2.0
 
 
 class MolaNode(LifecycleNode, Generic[ParamsT]):
-    """A managed node with typed parameters and a heartbeat."""
+    """A managed node with typed parameters and a heartbeat.
+
+    Messages come in a thread of their own, timers and services in the executor's; callbacks are nevertheless called one at a time.
+    """
 
     def __init__(self, name: str, *, params_type: type[ParamsT], ending: Ending, clock: Clock | None = None) -> None:
         """Declare the parameters and start to beat.
@@ -43,6 +48,8 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
         self._problem = ""
         self._configured, self._active, self._alive = ExitStack(), ExitStack(), ExitStack()
         self._service_change_state.callback = self._refuse_illegal(self._service_change_state.callback)
+        self._turn = threading.Lock()
+        self._listener = self._alive.enter_context(Listener(self, on_bug=self._on_bug))
         self._alive.enter_context(
             Heartbeat(
                 self,
@@ -80,21 +87,22 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
     def open_stamped_subscription(self, topic: Topic, callback: Callable[[Any, int], None], stack: ExitStack) -> None:
         """The same, with the stamp at which the message was sent, as DDS says."""
 
-        def guarded(message: Any, info: dict[str, int]) -> None:
+        def guarded(message: Any, sent_ns: int) -> None:
             try:
-                callback(message, info["source_timestamp"])
+                with self._turn:
+                    callback(message, sent_ns)
             except MolaError as error:
                 self.get_logger().warning(f"{topic.name}: {error}", throttle_duration_sec=_LOG_EVERY_S)
 
-        subscription = self.create_subscription(topic.type, topic.name, guarded, topic.qos)
-        stack.callback(self.destroy_subscription, subscription)
+        self._listener.subscribe(topic, guarded, stack)
 
     def open_service(self, service: Service, callback: Callable[[Any, Any], Any], stack: ExitStack) -> None:
         """Service that is destroyed with ``stack``; an error becomes the ``message`` of an unsuccessful response."""
 
         def guarded(request: Any, response: Any) -> Any:
             try:
-                return callback(request, response)
+                with self._turn:
+                    return callback(request, response)
             except MolaError as error:
                 self.get_logger().error(f"{service.name}: {error}")
                 response.success, response.message = False, str(error)
@@ -105,7 +113,12 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
 
     def open_timer(self, period_s: float, callback: Callable[[], None], stack: ExitStack) -> None:
         """Timer that is destroyed with ``stack``."""
-        timer = self.create_timer(period_s, callback)
+
+        def guarded() -> None:
+            with self._turn:
+                callback()
+
+        timer = self.create_timer(period_s, guarded)
         stack.callback(self.destroy_timer, timer)
 
     def close(self) -> None:
@@ -144,7 +157,8 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
 
     def _attempt(self, verb: str, hook: Callable[[ExitStack], None], stack: ExitStack) -> TransitionCallbackReturn:
         try:
-            hook(stack)
+            with self._turn:  # nothing is called back before the node is ready for it
+                hook(stack)
         except MolaError as error:
             self._problem = f"cannot {verb}: {error}"
             self.get_logger().error(self._problem)
@@ -156,6 +170,10 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
             return TransitionCallbackReturn.ERROR
         self._problem = ""
         return TransitionCallbackReturn.SUCCESS
+
+    def _on_bug(self, error: BaseException) -> None:
+        self.get_logger().fatal("".join(traceback.format_exception(error)))
+        self.ending.request(exit_code=1)
 
     def _leave(self, stack: ExitStack) -> None:
         try:

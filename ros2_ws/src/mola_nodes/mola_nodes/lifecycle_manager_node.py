@@ -1,6 +1,8 @@
 """Brings the graph up in order and down in reverse, notices the dead, and beats the heart of the system."""
 
 import threading
+import traceback
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated, NoReturn
 
@@ -14,6 +16,7 @@ from mola_nodes import graph
 from mola_nodes.conversions.wire import check_version
 from mola_nodes.diagnostics import ERROR, OK, diagnostic_array, diagnostic_status
 from mola_nodes.heartbeat import Heartbeat
+from mola_nodes.listener import Listener
 from mola_nodes.node_watch import Change, NodeWatch
 from mola_nodes.params import Param, load_params
 from mola_nodes.process import Ending, run_node
@@ -64,10 +67,12 @@ class LifecycleManagerNode(Node):
         self._ending, self._tearing_down = ending, False
         diagnostics, heartbeats = graph.DIAGNOSTICS, graph.NODE_HEARTBEATS
         self._diagnostics = self.create_publisher(diagnostics.type, diagnostics.name, diagnostics.qos)
-        self.create_subscription(heartbeats.type, heartbeats.name, self._on_heartbeat, heartbeats.qos)
+        self._turn, self._stack = threading.Lock(), ExitStack()
+        listener = self._stack.enter_context(Listener(self, on_bug=self._on_bug))
+        listener.subscribe(heartbeats, self._on_heartbeat, self._stack)
         self.create_service(graph.ALL_ACTIVE.type, graph.ALL_ACTIVE.name, self._on_all_active)
         self.create_timer(1.0, self._publish_diagnostics)
-        self.create_timer(_LOOK_S, self._supervision.notice_deaths)
+        self.create_timer(_LOOK_S, self._notice_deaths)
         self._heart = Heartbeat(self, topic=graph.HEARTBEAT, rate_hz=_BEAT_HZ, clock=clock, describe=lambda: (0, ""))
         self._heart.__enter__()
         self._supervisor = threading.Thread(target=self._supervision.run, name="supervisor", daemon=True)
@@ -83,18 +88,27 @@ class LifecycleManagerNode(Node):
         while tear_down.is_alive():
             self.executor.spin_once(_SPIN_S)
         self._heart.__exit__(None, None, None)
+        self._stack.close()
 
     def _interrupted(self) -> bool:
         return self._ending.requested and not self._tearing_down
 
-    def _on_heartbeat(self, message: NodeHeartbeat) -> None:
+    def _on_bug(self, error: BaseException) -> None:
+        self.get_logger().fatal("".join(traceback.format_exception(error)))
+        self._ending.request(exit_code=1)
+
+    def _notice_deaths(self) -> None:
+        with self._turn:
+            self._supervision.notice_deaths()
+
+    def _on_heartbeat(self, message: NodeHeartbeat, _sent_ns: int) -> None:
         watch = self._watches.get(message.node)
         if watch is None:
             return
         check_version(message)
-        change = watch.beat(
-            now_ns=self._system_clock.monotonic_ns(), pid=message.pid, state=message.state, problem=message.problem
-        )
+        now_ns = self._system_clock.monotonic_ns()
+        with self._turn:
+            change = watch.beat(now_ns=now_ns, pid=message.pid, state=message.state, problem=message.problem)
         if change in {Change.RESTARTED, Change.ANSWERS_AGAIN}:
             self.get_logger().warning(f"{watch.name} {change.value} (pid {message.pid})")
 

@@ -25,13 +25,14 @@ from mola_nodes.policy.params import PolicyParams, mode_of
 from mola_nodes.policy.rollout import Rollout
 from mola_nodes.policy.server import PolicyServer
 from mola_nodes.policy.shadow import ShadowTally
+from mola_nodes.policy.shadowing import ActorShadow
 from mola_nodes.policy.subscriptions import PolicySubscriptions
 from mola_nodes.policy.tally import RunTally
+from mola_nodes.policy.thinking import ThinkingPlanner
 from mola_nodes.process import Ending, run_node
 
 HALF = "actor"
 SOURCE = "mola"
-LEAD_ROLE = "third_person"
 
 
 class PolicyNode(MolaNode[PolicyParams]):
@@ -77,6 +78,7 @@ class PolicyNode(MolaNode[PolicyParams]):
             on_divergence=self._outputs.show_divergence,
             clock=self.system_clock,
         )
+        stack.enter_context(ActorShadow(self._parts))
         self.open_service(graph.TASK_DONE, self._on_task_done, stack)
         self._server = PolicyServer(self, check=_require_words, run_goal=self._run_goal, stack=stack)
         self.open_timer(1.0, self._diagnose, stack)
@@ -106,18 +108,21 @@ class PolicyNode(MolaNode[PolicyParams]):
             done=self._task_done.is_set,
             late_ms=self.params.late_ms,
         )
-        rollout = Rollout(
-            source=SOURCE,
-            planner=planner,
-            inputs=self._inputs.newest,
-            lead_role=LEAD_ROLE,
-            send=self._outputs.send,
-            next_sequence=self._sequence.__next__,
-            clock=self.system_clock,
-        )
+        newest, foresights = self._inputs.newest, self._inputs.foresights
+        foresights.forget()
         self._outputs.announce(instruction)
         try:
-            drive(rollout)
+            with ThinkingPlanner(planner, wait=foresights.wait, wake=newest.nudge) as thinking:
+                drive(
+                    Rollout(
+                        source=SOURCE,
+                        planner=thinking,
+                        inputs=newest,
+                        send=self._outputs.send,
+                        next_sequence=self._sequence.__next__,
+                        clock=self.system_clock,
+                    )
+                )
         finally:
             self._outputs.announce("")
             self._parts.runs.pause()

@@ -17,9 +17,13 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from mola_core.contracts.errors import MolaError
+from mola_core.control.realtime import run_soon
 
 _SPIN_S = 0.25
 _PARENT_CHECK_S = 0.2
+_NICE = 5
+_SWITCH_S = 0.001
+"""How long a thread of Python may keep the others of its process waiting."""
 _LAST_RESORT_S = 6.0
 """Longer than launch waits before SIGTERM; nobody waits for the orphan of a dead launch."""
 
@@ -54,15 +58,21 @@ class OwnedNode(Protocol):
         ...
 
 
-def run_node(*factories: Callable[[Ending], Node], args: Sequence[str] | None = None) -> NoReturn:
+def run_node(*factories: Callable[[Ending], Node], args: Sequence[str] | None = None, urgent: bool = True) -> NoReturn:
     """Build the node, spin it until something ends it, take it down, and leave the process with an exit code.
 
-    Several nodes share the process, one executor thread and their end.
+    Several nodes share the process, one executor thread and their end. ``urgent`` are those that stand between the world and the arm:
+    their threads run as soon as they wake up, and the others' on what they leave.
 
     rclpy's own signal handlers are not used: they take the ROS context down at once, and a node could not say
     goodbye through it. The interpreter is not finalised either: after everything is closed, the static destructors of
     Fast DDS hang about once in a hundred times.
     """
+    if urgent:
+        run_soon()
+        sys.setswitchinterval(_SWITCH_S)
+    else:
+        os.nice(_NICE)
     try:
         exit_code = _live(factories, args)
     except Exception:  # noqa: BLE001 (a bug: its trace is what finds it)

@@ -21,7 +21,7 @@ PERIOD_S = 0.004
 OnRaw = Callable[[bytes, dict[str, int]], None]
 
 
-class _NeverByExecutor(CallbackGroup):
+class NeverByExecutor(CallbackGroup):
     """The executor leaves its members out of what it waits for."""
 
     def can_execute(self, _entity: Any) -> bool:
@@ -39,7 +39,7 @@ class RawTaker:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._group = _NeverByExecutor()
+        self._group = NeverByExecutor()
         self._subscriptions: list[tuple[Any, OnRaw]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="raw taker", daemon=True)

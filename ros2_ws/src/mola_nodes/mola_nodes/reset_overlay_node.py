@@ -77,4 +77,4 @@ class ResetOverlayNode(MolaNode[ResetOverlayParams]):
 
 def main() -> NoReturn:
     """Entry point of the executable."""
-    run_node(ResetOverlayNode)
+    run_node(ResetOverlayNode, urgent=False)

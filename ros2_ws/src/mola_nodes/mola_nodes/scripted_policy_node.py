@@ -12,7 +12,6 @@ from mola_interfaces.msg import RobotState
 from sensor_msgs.msg import Image
 
 from mola_core.contracts.clock import NS_PER_MS
-from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.site import load_site
 from mola_nodes import graph
 from mola_nodes.conversions.motion import message_from_chunk, robot_state_from_message
@@ -29,8 +28,6 @@ from mola_nodes.scripted.planner import ExpertPlanner
 from mola_twin.expert.expert import make_expert
 from mola_twin.world_client import WorldClient
 
-LEAD_ROLE = "third_person"
-"""Its frames set the pace."""
 SOURCE = "scripted"
 
 
@@ -53,8 +50,6 @@ class ScriptedPolicyNode(MolaNode[ScriptedPolicyParams]):
     def configure(self, stack: ExitStack) -> None:
         """Read the site and see that the twin's world answers."""
         self._site = load_site(Path(self.params.site))
-        if LEAD_ROLE not in self._site.cameras:
-            raise ConfigError(f"site {self._site.name!r} has no camera {LEAD_ROLE!r}, which sets the pace")
         with self._open_world() as world:
             world.tasks()
         self._chunks = self.open_publisher(graph.ACTION_CHUNK, stack)
@@ -92,7 +87,6 @@ class ScriptedPolicyNode(MolaNode[ScriptedPolicyParams]):
                     source=SOURCE,
                     planner=planner,
                     inputs=self._inputs,
-                    lead_role=LEAD_ROLE,
                     send=lambda chunk: self._chunks.publish(message_from_chunk(chunk)),
                     next_sequence=self._sequence.__next__,
                     clock=self.system_clock,

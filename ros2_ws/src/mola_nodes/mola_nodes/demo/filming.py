@@ -10,6 +10,7 @@ from sensor_msgs.msg import Image
 
 from mola_core.contracts.clock import NS_PER_S, Clock, SystemClock
 from mola_nodes import graph
+from mola_nodes.background import come_last
 from mola_nodes.conversions.images import color_from_message
 from mola_nodes.demo.imagined import ImaginedStrip
 from mola_nodes.demo.operator_client import OperatorClient
@@ -62,6 +63,7 @@ class CameraFilm:
         return _Keeper(self._pictures, role)
 
     def _run(self) -> None:
+        come_last()
         deadline_ns = self._clock.monotonic_ns()
         while not self._done.is_set():
             pictures = {role: picture for role, picture in self._pictures.items() if picture is not None}

@@ -4,7 +4,9 @@ Lives in the process of the demo, the fault table or a test, beside the graph, a
 """
 
 import threading
+import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +26,7 @@ from std_srvs.srv import Trigger
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 from mola_core.contracts.errors import MolaError
 from mola_nodes import graph
+from mola_nodes.listener import Listener
 
 _POLL_NS = 20 * NS_PER_MS
 _ASK_AGAIN_NS = NS_PER_S
@@ -44,6 +47,8 @@ class OperatorClient:
     def __enter__(self) -> Self:
         rclpy.init(context=self._context)
         self.node = Node(self._name, namespace=graph.NAMESPACE, context=self._context)
+        self._stack = ExitStack()
+        self._listener = self._stack.enter_context(Listener(self.node, on_bug=_print))
         self.subscribe(graph.SERVO_STATUS, self._on_servo_status)
         self.subscribe(graph.LATENCY, self.latency_reports.append)
         self._resume = self._client(graph.RESUME)
@@ -61,13 +66,14 @@ class OperatorClient:
     ) -> None:
         self._done.set()
         self._thread.join()
+        self._stack.close()
         self._run_policy.destroy()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
 
     def subscribe(self, topic: graph.Topic, callback: Callable[[Any], object]) -> None:
-        """Call ``callback`` with every message of ``topic``, on the spinning thread."""
-        self.node.create_subscription(topic.type, topic.name, callback, topic.qos)
+        """Call ``callback`` with every message of ``topic``, in the listening thread."""
+        self._listener.subscribe(topic, lambda message, _sent_ns: callback(message), self._stack)
 
     def wait_active(self, *, timeout_s: float) -> None:
         """Until every managed node is active.
@@ -185,6 +191,10 @@ class OperatorClient:
     def _spin(self) -> None:
         while not self._done.is_set():
             self._executor.spin_once(timeout_sec=0.1)
+
+
+def _print(error: BaseException) -> None:
+    traceback.print_exception(error)
 
 
 class PolicyRun:

@@ -1,4 +1,4 @@
-"""Imagining, over and over, in a thread of its own: the bundle in service at every turn, the staged one now and then."""
+"""Imagining, over and over, in a thread of its own, by the bundle in service."""
 
 import itertools
 import threading
@@ -12,16 +12,16 @@ import numpy as np
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, Clock
 from mola_core.contracts.errors import MolaError
 from mola_core.contracts.io_spec import IoSpec
+from mola_core.control.realtime import run_in_turn
 from mola_core.runtime.foresight import Foresight, Imagination, Observed
 from mola_core.runtime.observation import views_of
 from mola_core.runtime.slot import EngineSlot, Half
 from mola_core.runtime.tensors import on_host
 from mola_nodes.imagination.frames import NewestFrames
+from mola_nodes.policy.lateness import Lateness
 from mola_nodes.policy.tally import RunTally
 
 _WAIT_S = 0.2
-_LATE_RUNS = 3
-"""In a row: one may have had to share the machine."""
 
 
 class ImaginationHalf(Half, Protocol):
@@ -43,11 +43,21 @@ class LoopSettings:
     stale_ms: int
     """Frames older than this are not imagined from."""
     late_ms: float
-    """A bundle that takes longer, several times in a row, is taken out of service."""
+    """A bundle that takes longer is taken out of service by :class:`mola_nodes.policy.lateness.Lateness`."""
     shadow_every: int
-    """Turns of the bundle in service for one of the staged bundle."""
+    """Turns of the bundle in service for one of the staged bundle, in the shadow."""
     max_hz: float
     """Turns a second at most: what imagining leaves of a shared processor, cameras and arm live on."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the bundle in service has just imagined from."""
+
+    pixels: dict[str, np.ndarray]
+    stamps_ns: dict[str, int]
+    instruction: str
+    seed: int
 
 
 class ImaginationLoop:
@@ -60,18 +70,20 @@ class ImaginationLoop:
         frames: NewestFrames,
         instruction: Callable[[], str],
         deliver: Callable[[Foresight, bool], None],
+        shadow: Callable[[Seen], None],
         settings: LoopSettings,
         clock: Clock,
     ) -> None:
-        """``instruction`` is empty while nobody wants anything."""
+        """``instruction`` is empty while nobody wants anything; ``shadow`` may let the staged bundle imagine from the same."""
         self._slot = slot
         self._frames = frames
         self._instruction = instruction
         self._deliver = deliver
+        self._shadow = shadow
         self._settings = settings
         self._clock = clock
         self._turns = itertools.count()
-        self._late: dict[str, int] = {}
+        self._lateness = Lateness(settings.late_ms)
         self._last_ns = 0
         self.runs = RunTally()
         self.newest: tuple[ImaginationHalf, Foresight] | None = None
@@ -90,6 +102,7 @@ class ImaginationLoop:
         self._thread.join()
 
     def _run(self) -> None:
+        run_in_turn()
         while not self._stop.is_set():
             if not self._instruction():
                 self.runs.pause()
@@ -115,7 +128,7 @@ class ImaginationLoop:
         self._deliver(foresight, False)
         self.newest = (half, foresight)
         if next(self._turns) % self._settings.shadow_every == 0:
-            self._follow_shadow(pixels, stamps_ns, instruction, seed=foresight.noise_seed)
+            self._shadow(Seen(pixels, stamps_ns, instruction, seed=foresight.noise_seed))
 
     def _roles(self, half: ImaginationHalf | None) -> set[str]:
         seen = set() if half is None else {view.camera for view in half.io.views}
@@ -127,54 +140,34 @@ class ImaginationLoop:
         """None where the half erred or is late: it is taken out of service."""
         begin_ns = self._clock.monotonic_ns()
         try:
-            foresight = half.imagination.imagine(_observed(half, pixels, stamps_ns, instruction))
-            problem = _problem_of(foresight)
+            foresight = half.imagination.imagine(observed(half, pixels, stamps_ns, instruction))
+            problem = problem_of(foresight)
         except (MolaError, RuntimeError) as error:
             foresight, problem = None, str(error)
         now_ns = self._clock.monotonic_ns()
         duration_ms = (now_ns - begin_ns) / NS_PER_MS
-        problem = problem or self._lateness(half.bundle_id, duration_ms)
+        problem = problem or self._lateness.judge(half.bundle_id, duration_ms)
         if problem:
             self._slot.fail(half.bundle_id, problem)
             return None
         self.runs.note(half.bundle_id, duration_ms=duration_ms, now_ns=now_ns)
         return foresight
 
-    def _lateness(self, bundle_id: str, duration_ms: float) -> str:
-        late = self._late.get(bundle_id, 0) + 1 if duration_ms > self._settings.late_ms else 0
-        self._late = {bundle_id: late}
-        if late < _LATE_RUNS:
-            return ""
-        return f"imagining took {duration_ms:.0f} ms, more than {self._settings.late_ms:.0f} ms, {late} times in a row"
 
-    def _follow_shadow(
-        self, pixels: dict[str, np.ndarray], stamps_ns: dict[str, int], instruction: str, *, seed: int
-    ) -> None:
-        """The staged bundle on the same frames and noise; its errors concern only itself."""
-        staged = self._slot.wanted().staged
-        half = self._slot.get(staged) if staged else None
-        if half is None:
-            return
-        try:
-            foresight = half.imagination.imagine(_observed(half, pixels, stamps_ns, instruction), noise_seed=seed)
-            problem = _problem_of(foresight)
-        except (MolaError, RuntimeError) as error:
-            self._slot.fail(staged, f"in the shadow: {error}")
-            return
-        if problem:
-            self._slot.fail(staged, f"in the shadow: {problem}")
-        else:
-            self._deliver(foresight, True)
-
-
-def _observed(
+def observed(
     half: ImaginationHalf, pixels: dict[str, np.ndarray], stamps_ns: dict[str, int], instruction: str
 ) -> Observed:
+    """What ``half`` is given of the frames.
+
+    Raises:
+        MolaError: a camera that it needs has not delivered.
+    """
     views = views_of(pixels, io=half.io)
     return Observed(stamp_ns=min(stamps_ns[camera] for camera in views), views=views, instruction=instruction)
 
 
-def _problem_of(foresight: Foresight) -> str:
+def problem_of(foresight: Foresight) -> str:
+    """Why nothing must rest on it; empty where nothing is wrong with it."""
     for name, tensor in foresight.tensors.items():
         if isinstance(tensor, np.ndarray) and tensor.dtype.kind == "f" and not np.isfinite(on_host(tensor)).all():
             return f"{name} of its foresight are not finite"

@@ -1,7 +1,6 @@
 """What is imagined, for people: decoded beside the control path, never in it."""
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -11,9 +10,8 @@ import numpy as np
 
 from mola_core.contracts.errors import MolaError
 from mola_core.runtime.foresight import Foresight
+from mola_nodes.background import come_last
 from mola_nodes.imagination.loop import ImaginationHalf
-
-_NICE = 15
 
 
 class PreviewThread:
@@ -44,7 +42,7 @@ class PreviewThread:
         self._thread.join()
 
     def _run(self) -> None:
-        _be_last()
+        come_last()
         shown: Foresight | None = None
         while not self._stop.wait(self._period_s):
             newest = self._newest()
@@ -54,8 +52,3 @@ class PreviewThread:
             with contextlib.suppress(MolaError):  # a bundle without pictures, or one that has just been retired
                 for camera, frames in half.imagination.preview(shown).items():
                     self._show(camera, frames, shown)
-
-
-def _be_last() -> None:
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

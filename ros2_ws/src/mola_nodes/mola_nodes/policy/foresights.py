@@ -9,7 +9,7 @@ class NewestForesights:
     """Written by whoever receives or imagines, taken by the run's thread; what was not taken in time is forgotten."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._serving: Foresight | None = None
         self._shadow: Foresight | None = None
 
@@ -20,6 +20,22 @@ class NewestForesights:
                 self._shadow = foresight
             else:
                 self._serving = foresight
+            self._lock.notify_all()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether there is one of the bundle in service within ``timeout_s``."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._serving is not None, timeout_s)
+
+    def wait_shadow(self, timeout_s: float) -> bool:
+        """Whether there is one of the staged bundle within ``timeout_s``."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._shadow is not None, timeout_s)
+
+    def forget(self) -> None:
+        """What came before is not of this run."""
+        with self._lock:
+            self._serving = self._shadow = None
 
     def take(self) -> Foresight | None:
         """The newest that has not been taken."""

@@ -8,6 +8,8 @@ from mola_interfaces.msg import ServoStatus
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, Clock
 from mola_core.contracts.types import RobotState
 
+_CLEARLY_NS = 20 * NS_PER_MS
+"""Frames of several cameras come in turn, states in between: not every one of them is worth a chunk."""
 _ENGAGED = (ServoStatus.HOLDING, ServoStatus.EXECUTING)
 
 
@@ -23,6 +25,7 @@ class NewestInputs:
         self._state: RobotState | None = None
         self._servo: ServoStatus | None = None
         self._changed = threading.Condition()
+        self._nudged = False
 
     def note_frame(self, role: str, stamp_ns: int) -> None:
         """A frame of the camera with ``role`` has arrived."""
@@ -32,7 +35,7 @@ class NewestInputs:
 
     def note_state(self, state: RobotState) -> None:
         """A robot state has arrived."""
-        self._state = state
+        self._state = state  # comes twice as often as frames, which wake whoever waits
 
     def note_servo(self, status: ServoStatus) -> None:
         """The controller has reported."""
@@ -58,16 +61,27 @@ class NewestInputs:
         """The controller says that the arm is moving on a chunk."""
         return self._servo is not None and self._servo.state in {ServoStatus.EXECUTING, ServoStatus.BRAKING}
 
-    def wait_frame(self, role: str, *, after_ns: int, timeout_s: float) -> int | None:
-        """Stamp of a frame of ``role`` newer than ``after_ns``; None if there was none within ``timeout_s``."""
+    def nudge(self) -> None:
+        """There is something else to do than to wait: whoever waits now, or next, returns at once."""
+        with self._changed:
+            self._nudged = True
+            self._changed.notify_all()
+
+    def wait_seen(self, *, after_ns: int, timeout_s: float) -> int | None:
+        """:meth:`oldest_stamp_ns` once it is clearly later than ``after_ns``, or as it is when nudged; None if neither came within
+        ``timeout_s``.
+
+        That is: as soon as there is a newer frame of every camera, so that what is sent then claims the most.
+        """
         deadline_ns = self._clock.monotonic_ns() + round(timeout_s * NS_PER_S)
         with self._changed:
-            while self._frame_stamps_ns[role] <= after_ns:
+            while (seen_ns := self.oldest_stamp_ns()) < after_ns + _CLEARLY_NS and not self._nudged:
                 left_s = (deadline_ns - self._clock.monotonic_ns()) / NS_PER_S
                 if left_s <= 0:
                     return None
                 self._changed.wait(left_s)
-            return self._frame_stamps_ns[role]
+            self._nudged = False
+            return seen_ns
 
     def oldest_stamp_ns(self) -> int:
         """Oldest among the newest inputs; what a chunk sent now may claim to have seen."""

@@ -19,6 +19,7 @@ from mola_core.runtime.planning import ExecutionMode, Pace, chunk_of, settled_ro
 from mola_core.runtime.policy import Actor, PolicyAnswer
 from mola_core.runtime.slot import EngineSlot, Half
 from mola_nodes.policy.foresights import NewestForesights
+from mola_nodes.policy.lateness import Lateness
 from mola_nodes.policy.rollout import RolloutEnd
 from mola_nodes.policy.shadow import ShadowTally
 from mola_nodes.policy.states import StateHistory, StateMissingError
@@ -73,12 +74,12 @@ class LearnedPlanner:
         done: Callable[[], bool],
         late_ms: float,
     ) -> None:
-        """``done`` says that somebody who can judge it has called the task done; an answer slower than ``late_ms`` is late."""
+        """``done`` says that somebody who can judge it has called the task done; ``late_ms`` is for :class:`Lateness`."""
         self._parts = parts
         self._instruction = instruction
         self._mode = mode
         self._done = done
-        self._late_ms = late_ms
+        self._lateness = Lateness(late_ms)
         self._meter = DivergenceMeter(tolerance_ns=_DIVERGENCE_TOLERANCE_NS)
         self._guard = DivergenceGuard(safety)
         self._pace: Pace | None = None
@@ -110,13 +111,7 @@ class LearnedPlanner:
         return None
 
     def plan(self) -> ActionChunk | None:
-        """The answer to the newest foresight, if one is due; where none is, the staged bundle may answer in the shadow."""
-        chunk = self._plan()
-        if chunk is None:
-            self._follow_shadow()
-        return chunk
-
-    def _plan(self) -> ActionChunk | None:
+        """The answer to the newest foresight, if one is due."""
         foresight = self._parts.foresights.take()
         if foresight is None or foresight.instruction != self._instruction:
             return None
@@ -162,47 +157,23 @@ class LearnedPlanner:
             state = self._parts.states.at(foresight.stamp_ns)
             self._parts.before_answer(half)
             answer = half.actor.act(foresight, state=state_row(state), noise_seed=foresight.noise_seed, settled=settled)
-            problem = _problem_of(answer)
+            problem = problem_of(answer)
         except StateMissingError:
             return None
         except (MolaError, RuntimeError) as error:
             answer, problem = None, str(error)
         now_ns = self._parts.clock.monotonic_ns()
         duration_ms = (now_ns - begin_ns) / NS_PER_MS
-        if not problem and duration_ms > self._late_ms:
-            problem = f"an answer took {duration_ms:.0f} ms, more than {self._late_ms:.0f} ms"
+        problem = problem or self._lateness.judge(half.bundle_id, duration_ms)
         if problem:
             self._parts.slot.fail(half.bundle_id, problem)
             return None
         self._parts.runs.note(half.bundle_id, duration_ms=duration_ms, now_ns=now_ns)
         return answer
 
-    def _follow_shadow(self) -> None:
-        """Let the staged bundle answer what the serving one has answered; its errors only concern itself."""
-        foresight = self._parts.foresights.take_shadow()
-        served = None if foresight is None else self._parts.shadow.served(foresight.stamp_ns)
-        if foresight is None or served is None:
-            return
-        half = self._parts.slot.get(foresight.bundle_id)
-        if half is None:
-            return
-        try:
-            state = self._parts.states.at(foresight.stamp_ns)
-            self._parts.before_answer(half)
-            answer = half.actor.act(foresight, state=state_row(state), noise_seed=foresight.noise_seed)
-            problem = _problem_of(answer)
-        except StateMissingError:
-            return
-        except (MolaError, RuntimeError) as error:
-            self._parts.slot.fail(half.bundle_id, f"in the shadow: {error}")
-            return
-        if problem:
-            self._parts.slot.fail(half.bundle_id, f"in the shadow: {problem}")
-        else:
-            self._parts.shadow.compare(half.bundle_id, answer, served)
 
-
-def _problem_of(answer: PolicyAnswer) -> str:
+def problem_of(answer: PolicyAnswer) -> str:
+    """Why the answer must not be executed; empty where nothing is wrong with it."""
     if not (np.isfinite(answer.targets).all() and np.isfinite(answer.openings).all()):
         return "its actions are not finite"
     return ""

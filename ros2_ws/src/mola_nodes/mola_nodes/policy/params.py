@@ -16,7 +16,10 @@ class PolicyParams(SiteParams):
     models: Annotated[str, Param("Folder of bundles, <name>/<version>/")] = "models"
     threads: Annotated[int, Param("Threads of each CPU engine; 0: the runtime's choice", minimum=0, maximum=64)] = 1
     mode: Annotated[str, Param("whole, receding or realtime: how much of a chunk is executed")] = "receding"
-    late_ms: Annotated[float, Param("A slower bundle is taken out", unit="ms", minimum=1, maximum=10_000)] = 400.0
+    late_ms: Annotated[
+        float,
+        Param("A bundle slower than this, several times in a row, is taken out", unit="ms", minimum=1, maximum=10_000),
+    ] = 400.0
     modalities: Annotated[str, Param("Modalities in use, comma-separated; all, none", live=True)] = ALL
 
 

@@ -1,4 +1,4 @@
-"""One run of a policy through the graph: a chunk at each frame until something ends it, then to rest."""
+"""One run of a policy through the graph: a chunk whenever more has been seen, until something ends it, then to rest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -72,16 +72,13 @@ class Rollout:
         source: str,
         planner: Planner,
         inputs: NewestInputs,
-        lead_role: str,
         send: Callable[[ActionChunk], None],
         next_sequence: Callable[[], int],
         clock: Clock,
     ) -> None:
-        """``lead_role`` names the camera whose frames set the pace."""
         self._source = source
         self._planner = planner
         self._inputs = inputs
-        self._lead_role = lead_role
         self._send = send
         self._next_sequence = next_sequence
         self._clock = clock
@@ -119,24 +116,22 @@ class Rollout:
     def _wait_for_inputs(self) -> str:
         """Nothing moves yet, so a camera that stutters (a world being reset, a node just started) may catch up first."""
         deadline_ns = self._clock.monotonic_ns() + round(_PATIENCE_S * NS_PER_S)
-        frame_ns: int | None = 0
+        seen_ns: int | None = 0
         while (missing := self._inputs.missing()) and self._clock.monotonic_ns() < deadline_ns:
-            frame_ns = self._inputs.wait_frame(self._lead_role, after_ns=frame_ns or 0, timeout_s=_PATIENCE_S / 10)
-            if frame_ns is None:
+            seen_ns = self._inputs.wait_seen(after_ns=seen_ns or 0, timeout_s=_PATIENCE_S / 10)
+            if seen_ns is None:
                 self._clock.sleep_until(self._clock.monotonic_ns() + 10 * NS_PER_MS)
         return missing
 
     def _act(
         self, time_limit_ns: int, *, cancelled: Callable[[], bool], progress: Callable[[Progress], None]
     ) -> RolloutEnd:
-        frame_ns = 0
+        seen_ns = 0
         while True:
-            frame_ns = (
-                self._inputs.wait_frame(self._lead_role, after_ns=frame_ns, timeout_s=self._inputs.lost_after_s) or 0
-            )
+            seen_ns = self._inputs.wait_seen(after_ns=seen_ns, timeout_s=self._inputs.lost_after_s) or 0
             missing = self._inputs.missing()
-            if missing or not frame_ns:
-                return RolloutEnd(RunPolicy.Result.INPUT_LOST, missing or f"no new {self._lead_role} frame")
+            if missing or not seen_ns:
+                return RolloutEnd(RunPolicy.Result.INPUT_LOST, missing or "nothing new is seen")
             if cancelled():
                 return RolloutEnd(RunPolicy.Result.CANCELLED, "cancelled")
             if self.elapsed_ns > time_limit_ns:
@@ -169,10 +164,10 @@ class Rollout:
             return
         tail = shortened(self._last, until_ns=self._clock.now_ns() + _REST_TAIL_NS)
         deadline_ns = self._clock.monotonic_ns() + round(_REST_S * NS_PER_S)
-        frame_ns: int | None = 0
-        while frame_ns is not None and self._clock.monotonic_ns() < deadline_ns:
+        seen_ns: int | None = 0
+        while seen_ns is not None and self._clock.monotonic_ns() < deadline_ns:
             self._publish(replace(tail, stamp_ns=self._inputs.oldest_stamp_ns()))
-            frame_ns = self._inputs.wait_frame(self._lead_role, after_ns=frame_ns, timeout_s=self._inputs.lost_after_s)
+            seen_ns = self._inputs.wait_seen(after_ns=seen_ns, timeout_s=self._inputs.lost_after_s)
             if not self._inputs.servo_executes:
                 return
 

@@ -10,13 +10,15 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.task import Future
 
+from mola_core.contracts.clock import NS_PER_S
 from mola_core.contracts.errors import ConfigError
 from mola_nodes import graph
 from mola_nodes.conversions.policy import feedback_message, result_message, time_limit_ns
 from mola_nodes.lifecycle import MolaNode
-from mola_nodes.policy.rollout import Rollout
+from mola_nodes.policy.rollout import Progress, Rollout
 
 _FINISH_S = 3.0
+_FEEDBACK_NS = NS_PER_S // 5
 
 RunGoal = Callable[[str, Callable[[Rollout], None]], None]
 """(instruction, what to do with the rollout made for it); holds whatever the rollout needs while it is run."""
@@ -77,7 +79,7 @@ class PolicyServer:
             end = rollout.run(
                 time_limit_ns=time_limit_ns(goal.request),
                 cancelled=lambda: goal.is_cancel_requested or self._leaving.is_set(),
-                progress=lambda progress: goal.publish_feedback(feedback_message(**asdict(progress))),
+                progress=_Feedback(goal).note,
             )
             if end.outcome == RunPolicy.Result.SUCCEEDED:
                 goal.succeed()
@@ -99,3 +101,16 @@ class PolicyServer:
         self._leaving.set()
         if self._busy.acquire(timeout=_FINISH_S):
             self._busy.release()
+
+
+class _Feedback:
+    """Of all that a run says after every chunk, what a person can follow."""
+
+    def __init__(self, goal: ServerGoalHandle) -> None:
+        self._goal = goal
+        self._next_ns = 0
+
+    def note(self, progress: Progress) -> None:
+        if progress.elapsed_ns >= self._next_ns:
+            self._next_ns = progress.elapsed_ns + _FEEDBACK_NS
+            self._goal.publish_feedback(feedback_message(**asdict(progress)))

@@ -10,7 +10,7 @@ _MEMORY = 8
 
 
 class ShadowTally:
-    """Noted by the run's thread, read by the reporting one."""
+    """Noted by the thinking and the shadow's thread, read by the reporting one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,13 +21,15 @@ class ShadowTally:
 
     def remember(self, answer: PolicyAnswer) -> None:
         """What the bundle in service answered."""
-        self._answers[answer.stamp_ns] = answer
-        for stamp_ns in sorted(self._answers)[:-_MEMORY]:
-            del self._answers[stamp_ns]
+        with self._lock:
+            self._answers[answer.stamp_ns] = answer
+            for stamp_ns in sorted(self._answers)[:-_MEMORY]:
+                del self._answers[stamp_ns]
 
     def served(self, stamp_ns: int) -> PolicyAnswer | None:
         """What the bundle in service answered to what was seen at ``stamp_ns``."""
-        return self._answers.get(stamp_ns)
+        with self._lock:
+            return self._answers.get(stamp_ns)
 
     def compare(self, bundle_id: str, shadow: PolicyAnswer, served: PolicyAnswer) -> None:
         """Take in how far the staged bundle's plan is from the one that is executed."""

@@ -4,9 +4,8 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
-
 from mola_core.contracts.clock import NS_PER_MS
+from mola_core.contracts.quantiles import quantiles
 
 _WINDOW = 200
 _CADENCE_WINDOW = 20
@@ -40,7 +39,7 @@ class RunTally:
         with self._lock:
             interval_ms = None if self._last_ns is None else (now_ns - self._last_ns) / NS_PER_MS
             if self._bundle_id and bundle_id != self._bundle_id and interval_ms is not None and self._intervals_ms:
-                self._swap_gap_ms = max(interval_ms - float(np.median(self._intervals_ms)), 0.0)
+                self._swap_gap_ms = max(interval_ms - quantiles(self._intervals_ms, 0.5)[0], 0.0)
                 self._durations_ms.clear()
                 self._runs = 0
             elif interval_ms is not None:
@@ -59,11 +58,11 @@ class RunTally:
         with self._lock:
             if not self._durations_ms:
                 return RunFigures(swap_gap_ms=self._swap_gap_ms)
-            p50, p99 = np.percentile(self._durations_ms, [50, 99])
+            p50, p99 = quantiles(self._durations_ms, 0.5, 0.99)
             return RunFigures(
                 runs=self._runs,
-                p50_ms=float(p50),
-                p99_ms=float(p99),
+                p50_ms=p50,
+                p99_ms=p99,
                 max_ms=max(self._durations_ms),
                 swap_gap_ms=self._swap_gap_ms,
             )

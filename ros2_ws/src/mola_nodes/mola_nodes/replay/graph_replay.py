@@ -74,7 +74,6 @@ class GraphReplay:
             source=SOURCE,
             planner=planner,
             inputs=self._inputs,
-            lead_role=self._track.contract.cameras[0],
             send=lambda chunk: self._chunks.publish(message_from_chunk(chunk)),
             next_sequence=self._sequence.__next__,
             clock=self._clock,
