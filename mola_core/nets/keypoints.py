@@ -68,9 +68,10 @@ class Keypoints(nn.Module):
         share = score.float().softmax(dim=2).transpose(2, 3)  # p B k n
         value = _by_item(torch.bmm(x, self.value.to(x.dtype)), batch=batch).float()
         told = torch.cat((self.grid.expand(*value.shape[:2], -1, -1), value), dim=-1)  # p B n 2+v
-        seen = torch.matmul(share, told)  # p B k 2+v
-        seen = rearrange(seen, "p b (m k) v -> (p m) b (k v)", m=config.tokens_per_frame)
-        tokens = torch.bmm(seen, self.leave.flatten(0, 1).to(seen.dtype)) + self.bias.flatten(0, 1)[:, None]
+        with torch.autocast(told.device.type, enabled=False):  # eight bits would round places to a quarter of a pixel
+            seen = torch.matmul(share, told)  # p B k 2+v
+            seen = rearrange(seen, "p b (m k) v -> (p m) b (k v)", m=config.tokens_per_frame)
+            tokens = torch.bmm(seen, self.leave.flatten(0, 1).to(seen.dtype)) + self.bias.flatten(0, 1)[:, None]
         return rearrange(tokens, "n b d -> b n d").to(self.leave.dtype)
 
 

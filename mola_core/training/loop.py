@@ -158,10 +158,10 @@ class Trainer:
                 self._log(done, writer, samples_per_s=rate)
             if done % self.spec.validate_every == 0 or last:
                 self._validate(done, writer)
-            if (done % self.spec.picture_every == 0 or last) and writer is not None:
-                self._show(done, writer)
             if done % self.spec.save_every == 0 or last or stop:
                 self._save(done)
+            if (done % self.spec.picture_every == 0 or last) and writer is not None:
+                self._show(done, writer)
             if last:
                 break
             if stop:

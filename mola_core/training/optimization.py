@@ -49,5 +49,6 @@ def make_scaler(spec: StageSpec, device: torch.device) -> torch.amp.GradScaler:
 
 @functools.cache
 def cpu_has_bf16_matrices() -> bool:
-    """Whether this CPU has AMX tiles; without them bf16 is slower than fp32."""
-    return any("amx_bf16" in line for line in _CPU.read_text(encoding="utf-8").splitlines() if line.startswith("flags"))
+    """Whether this CPU multiplies bf16 itself (AMX tiles or AVX-512 BF16); without that bf16 is slower than fp32."""
+    flags = [line for line in _CPU.read_text(encoding="utf-8").splitlines() if line.startswith("flags")]
+    return any("amx_bf16" in line or "avx512_bf16" in line for line in flags)

@@ -79,7 +79,7 @@ class StageSpec(Record):
     optimizer: OptimizerSpec
     schedule: Schedule = Field(default=CosineSchedule(), discriminator="kind")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """``auto``: bf16 where the device multiplies matrices in it (a GPU, a CPU with AMX), fp32 elsewhere."""
+    """``auto``: bf16 where the device multiplies matrices in it (a GPU, a CPU with AMX or AVX-512 BF16), fp32 elsewhere."""
     activation_checkpointing: bool = False
     ema_decay: float | None = Field(default=None, gt=0.0, lt=1.0)
     """Of the averaged weights, which are what is used afterwards; None: no averaging."""

@@ -89,8 +89,7 @@ class Measurement:
 
     def run(self, ways: tuple[Way, ...]) -> int:
         """Every way in turn; how many there are rows for."""
-        with paused(self._arguments.pause):
-            self._reference = self._answer(self._policy(Way("fp32", "fp32", "eager", laid_out=False)))
+        self._reference = self._answer(self._policy(Way("fp32", "fp32", "eager", laid_out=False)))
         self._say("fp32 answered")
         for way in ways:
             if self._spent_s > self._arguments.seconds:
@@ -109,7 +108,7 @@ class Measurement:
         if name not in self._rows or way.precision != self._precision:
             return
         try:
-            with paused(self._arguments.pause):
+            with alone(self._arguments):
                 (self._out / f"kernels-{name}.txt").write_text(kernels_of(self._policy(way)))
             self._say(f"{name}: profiled")
         except Exception as error:  # noqa: BLE001  # as above
@@ -119,7 +118,7 @@ class Measurement:
         policy = self._policy(way)
         if way.compiled:
             policy.warm()  # takes a while; whoever shares the machine may go on
-        with paused(self._arguments.pause):
+        with alone(self._arguments):
             policy.warm()
             self._agreement[way.name] = agreement(self._answer(policy), self._reference)
             gc.collect()
@@ -247,6 +246,15 @@ def kernels_of(policy: TorchPolicy, *, runs: int = 5) -> str:
 
 
 @contextmanager
+def alone(arguments: argparse.Namespace) -> Iterator[None]:
+    """The GPU to ourselves, by the two arguments that say how."""
+    while arguments.when is not None and not arguments.when.exists():
+        time.sleep(0.2)
+    with paused(arguments.pause):
+        yield
+
+
+@contextmanager
 def paused(group: int | None) -> Iterator[None]:
     """Meanwhile the process group ``group``, which shares the GPU, is stopped."""
     if group is None:
@@ -293,6 +301,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=480.0, help="break off what is not done then")
     parser.add_argument("--ways", help=f"which, with commas: {', '.join(way.name for way in WAYS)} (all)")
     parser.add_argument("--pause", type=int, metavar="GROUP", help="process group to stop while something is measured")
+    parser.add_argument("--when", type=Path, metavar="FILE", help="measure when it exists; make ready meanwhile")
     parser.add_argument("--profile", action="store_true", help="write down each way's kernels")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
