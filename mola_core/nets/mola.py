@@ -234,7 +234,12 @@ class Mola(nn.Module):
         mask: Bool[Tensor, "B K"],
     ) -> dict[str, Float[Tensor, ""]]:
         """Terms of stage III: ``action``, and ``commitment`` where there is a mixture; unweighted."""
-        conditioned = self.condition(observation, imagination=imagination)
+        return self.losses_of(self.condition(observation, imagination=imagination), actions=actions, mask=mask)
+
+    def losses_of(
+        self, conditioned: Conditioned, *, actions: Float[Tensor, "B K A"], mask: Bool[Tensor, "B K"]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """As :meth:`policy_loss`, for a condition that is known already."""
         losses: dict[str, Tensor] = {"action": self.head.loss(actions, mask=mask, condition=conditioned.head)}
         commitment = conditioned.commitment_loss
         return losses if commitment is None else losses | {"commitment": commitment}

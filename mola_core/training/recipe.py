@@ -173,6 +173,9 @@ class PolicyStage(StageSpec):
     """Imaginations kept for each row where features are cached."""
     jitter: PictureJitter | None = None
     """Of the pictures that the second and further cached imaginations start from."""
+    readout_weight: float = Field(default=0.0, ge=0.0)
+    """Of a linear readout of the actions from the visual tokens alone, which tells them at once, without the head's noise, where to
+    look; dropped after training, not in the paper."""
     state_noise: float = Field(default=0.0, ge=0.0, le=1.0)
     """Standard deviation of noise on the normalised state, against trusting it to the last digit."""
 

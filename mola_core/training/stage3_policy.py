@@ -12,6 +12,7 @@ from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.normalization import Normalization
 from mola_core.data.sample import SampleSource, WindowSpec
 from mola_core.data.windows import Split, WindowedSource
+from mola_core.nets.averages import masked_mean
 from mola_core.nets.config import ImageEncoderConfig
 from mola_core.nets.mola import Imagination, Mola, NetObservation
 from mola_core.training.attention_maps import attention_picture
@@ -100,6 +101,7 @@ class PolicyObjective(nn.Module):
     def __init__(self, model: Mola, spec: PolicyStage) -> None:
         super().__init__()
         self.model = model
+        self.readout = _readout(model) if spec.readout_weight > 0.0 else None
         self._spec = spec
 
     def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
@@ -109,10 +111,14 @@ class PolicyObjective(nn.Module):
         if self.training and observation.state is not None:
             noise = self._spec.state_noise * draws.normal("state", observation.state.shape[1:])
             observation = dataclasses.replace(observation, state=observation.state + noise)
-        terms = self.model.policy_loss(
-            observation, imagination=imagination, actions=batch["actions"], mask=batch["mask"]
-        )
+        actions, mask = batch["actions"], batch["mask"]
+        conditioned = self.model.condition(observation, imagination=imagination)
+        terms = self.model.losses_of(conditioned, actions=actions, mask=mask)
         total = terms["action"]
+        if self.readout is not None:
+            read = self.readout(conditioned.head.visual.flatten(1)).reshape(actions.shape)
+            terms["readout"] = masked_mean((read.float() - actions).square().mean(dim=-1), mask=mask)
+            total = total + self._spec.readout_weight * terms["readout"]
         if "commitment" in terms:
             total = total + self._spec.commitment_weight * terms["commitment"]
         if self.training:
@@ -163,6 +169,15 @@ class PolicyObjective(nn.Module):
         return error
 
 
+def _readout(model: Mola) -> nn.Sequential:
+    """Visual tokens, flattened → all actions; zero in the beginning."""
+    numbers = model.visual.num_tokens * model.visual.width
+    leave = nn.Linear(numbers, model.config.horizon * model.config.action_size)
+    nn.init.zeros_(leave.weight)
+    nn.init.zeros_(leave.bias)
+    return nn.Sequential(nn.LayerNorm(numbers), leave)
+
+
 def policy_window(bench: Workbench) -> WindowSpec:
     """The present and the actions that follow it."""
     io = bench.recipe.io
@@ -188,7 +203,7 @@ def policy_stage(spec: PolicyStage, bench: Workbench, *, normalization: Normaliz
         batch = on_device(shown.batch(spaced(len(shown), _SHOWN)), bench.world.device)
         return {"attention": attention(objective, batch), "codes": code_usage(bench.model)}
 
-    trained = ["model.visual", "model.head"]
+    trained = ["model.visual", "model.head", *(["readout"] if objective.readout is not None else [])]
     if bench.model.mixture is not None and spec.mixture != "frozen":
         trained += ["model.tokens", "model.mixture"]
     return Stage(

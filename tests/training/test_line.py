@@ -16,7 +16,13 @@ from mola_core.contracts.io_spec import ContractMismatchError, DataContract
 from mola_core.data.errors import DataError
 from mola_core.nets.mola import NetObservation
 from mola_core.nets.protocols import Instruction
-from mola_core.training.checkpoint import CheckpointError, load_checkpoint, load_policy_modules, read_weights
+from mola_core.training.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    load_policy_modules,
+    model_weights,
+    read_weights,
+)
 from mola_core.training.loop import StoppedError
 from mola_core.training.metrics import read_metrics
 from mola_core.training.pipeline import STAGES, Run, train
@@ -241,3 +247,12 @@ def test_the_command_lists_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     assert ".vpp-like" in listed
     assert main(["train", "recipes", "twin-tiny"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "twin-tiny"
+
+
+def test_a_readout_teaches_the_visual_tokens_and_stays_behind(blobs: Path, tmp_path: Path) -> None:
+    final = train(run_of(tmp_path, blobs, short("twin-tiny", "policy.readout_weight=0.5")), STAGES)
+    lines = [line for line in read_metrics(tmp_path / "policy") if line["split"] == "training"]
+    assert all(line["loss"] > line["action"] for line in lines)
+    assert lines[-1]["readout"] > 0.0
+    assert not [name for name in model_weights(load_checkpoint(final)) if "readout" in name]
+    load_policy_modules(final)
