@@ -21,6 +21,7 @@ from mola_core.training.draws import Draws, seed_of
 from mola_core.training.metrics import MetricsWriter
 from mola_core.training.optimization import autocast_dtype, make_optimizer, make_scaler, set_learning_rate
 from mola_core.training.order import SampleOrder
+from mola_core.training.pace import Pace
 from mola_core.training.progress import Reporter
 from mola_core.training.recomputation import recompute_blocks
 from mola_core.training.retention import BEST, FINAL, forget_all_but, step_folder, steps_kept
@@ -114,7 +115,7 @@ class Trainer:
             scaler=make_scaler(self.spec, self.world.device),
             averages=None if decay is None else AveragedWeights(parameters, decay=decay),
         )
-        self._begin_ns = around.clock.monotonic_ns()
+        self._pace = Pace(self.steps, within_s=around.within_s, clock=around.clock)
         self._sums: dict[str, float] = {}
         self._summed = 0
         self._best: float | None = None
@@ -123,7 +124,7 @@ class Trainer:
     def run(self) -> Path:
         """All steps that are left, then the final checkpoint."""
         first = self._resume()
-        self._begin_ns = self.around.clock.monotonic_ns()
+        self._pace.begin()
         writer = MetricsWriter(self.around.folder, first_step=first) if self.world.is_main else None
         self.around.reporter.begin(self.stage.name, done=first, total=self.steps)
         try:
@@ -150,7 +151,7 @@ class Trainer:
         for step, batches in enumerate(stream, start=first):
             stop = self._step(step, batches)
             done = step + 1
-            last = self._schedule_at(done) >= self.steps
+            last = self._pace.over(done)
             if done % self.spec.log_every == 0 or last:
                 now_ns = self.around.clock.monotonic_ns()
                 rate = (done - began_step) * self.spec.batch_size * NS_PER_S / max(1, now_ns - began_ns)
@@ -170,20 +171,12 @@ class Trainer:
                 )
         return done
 
-    def _schedule_at(self, step: int) -> int:
-        """Where the schedule is when ``step`` is: there, or further on where the time would run out before the steps."""
-        within_s = self.around.within_s
-        if within_s is None:
-            return step
-        spent_s = (self.around.clock.monotonic_ns() - self._begin_ns) / NS_PER_S
-        return max(step, int(spent_s / within_s * self.steps))
-
     # --- one step -----------------------------------------------------------------------------------------------------
 
     def _step(self, step: int, batches: Sequence[Batch]) -> bool:
         """One optimizer step; whether a stop has been asked for anywhere."""
         set_training(self.stage.objective, frozen=self.stage.frozen, training=True)
-        at = min(self._schedule_at(step), self.steps - 1)
+        at = min(self._pace.at(step), self.steps - 1)
         ratio = learning_rate_ratio(self.spec.schedule, step=at, steps=self.steps)
         set_learning_rate(self._state.optimizer, self.spec.optimizer.learning_rate * ratio)
         self._state.optimizer.zero_grad(set_to_none=True)

@@ -51,15 +51,15 @@ def twin() -> Recipe:
         horizon=io.horizon,
         language=LanguageConfig(encoder="minilm"),
         backbone=StackedVideoConfig(height=96, width=160, num_frames=3, num_cameras=len(CAMERAS)),
-        visual=KeypointsConfig(width=192, blocks=1),
+        visual=KeypointsConfig(width=128, inner=64, keypoints=16),
         mixture=MixtureConfig(
-            tokens=FeatureTokensConfig(cameras=(0,), width=128, now_frame=0, future_frame=2, patch=4),
+            tokens=FeatureTokensConfig(cameras=(0,), width=96, now_frame=0, future_frame=2, patch=4),
             idm=IdmConfig(
-                num_queries=4, layers=2, width=128, heads=4, mlp_width=256, codebook=CodebookConfig(size=64, width=16)
+                num_queries=4, layers=1, width=96, heads=4, mlp_width=192, codebook=CodebookConfig(size=64, width=16)
             ),
             decoders=DecodersConfig(width=128, depth=2, heads=4),
         ),
-        head=FlowHeadConfig(dit=_transformer(width=192, heads=6), steps=6, early_bias=1.3, draws=2),
+        head=FlowHeadConfig(dit=_transformer(width=128, heads=4), steps=6, early_bias=1.3, draws=2),
     )
     return Recipe(
         name="twin",
@@ -85,24 +85,25 @@ def twin() -> Recipe:
             imagined_share=1.0,
         ),
         policy=PolicyStage(
-            steps=15_000,
-            batch_size=64,
+            steps=30_000,
+            batch_size=96,
             optimizer=OptimizerSpec(learning_rate=1e-3, weight_decay=2e-2, betas=_BETAS),
             schedule=_SCHEDULE,
             ema_decay=0.998,
             jitter=PictureJitter(),
+            readout_weight=0.5,
             state_noise=0.03,
         ),
     )
 
 
 def _transformer(*, width: int, heads: int) -> DitConfig:
-    """Without dropout: few steps, and noise of its own in every one."""
+    """Without dropout: few steps, and noise of its own in every one. Small, for the hours decide: in them a small one sees more."""
     return DitConfig(
         width=width,
         heads=heads,
-        encoder_layers=2,
-        decoder_layers=3,
+        encoder_layers=1,
+        decoder_layers=2,
         attention_dropout=0.0,
         residual_dropout=0.0,
         mlp_dropout=0.0,
