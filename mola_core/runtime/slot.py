@@ -6,6 +6,7 @@ cannot be loaded, or whose answers are wrong while it serves, is reported and ne
 """
 
 import contextlib
+import gc
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -14,7 +15,6 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from mola_core.contracts.errors import MolaError
-from mola_core.control.realtime import run_in_turn
 
 _LOADER_NICE = 10
 
@@ -162,7 +162,6 @@ class EngineSlot(Generic[HalfT_co]):
         return self._in_use if wanted_is_coming and self._in_use in self._halves else ""
 
     def _run(self) -> None:
-        run_in_turn()
         with contextlib.suppress(OSError):  # inference comes first
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOADER_NICE)
         while True:
@@ -190,6 +189,7 @@ class EngineSlot(Generic[HalfT_co]):
         except Exception as error:  # noqa: BLE001 - a runtime's own error types are many; none may end the loader
             reason = f"{type(error).__name__}: {error}"
         else:
+            gc.freeze()  # what was imported and made for it lives long; no collection has to look at it while the robot moves
             with self._changed:
                 self._halves[name] = half
             return

@@ -17,6 +17,7 @@ from rclpy.publisher import Publisher
 
 from mola_core.contracts.clock import Clock, SystemClock
 from mola_core.contracts.errors import MolaError
+from mola_core.control.realtime import settle_garbage_collector
 from mola_nodes.graph import NAMESPACE, NODE_HEARTBEATS, Service, Topic
 from mola_nodes.heartbeat import Heartbeat
 from mola_nodes.listener import Listener
@@ -169,6 +170,7 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
             self.get_logger().error(f"{self._problem}\n{traceback.format_exc()}")
             return TransitionCallbackReturn.ERROR
         self._problem = ""
+        settle_garbage_collector()
         return TransitionCallbackReturn.SUCCESS
 
     def _on_bug(self, error: BaseException) -> None:

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from mola_core.contracts.errors import MolaError
-from mola_core.control.realtime import run_soon
+from mola_core.control.realtime import settle_garbage_collector
 
 _SPIN_S = 0.25
 _PARENT_CHECK_S = 0.2
@@ -62,14 +62,13 @@ def run_node(*factories: Callable[[Ending], Node], args: Sequence[str] | None = 
     """Build the node, spin it until something ends it, take it down, and leave the process with an exit code.
 
     Several nodes share the process, one executor thread and their end. ``urgent`` are those that stand between the world and the arm:
-    their threads run as soon as they wake up, and the others' on what they leave.
+    the others run on what they leave.
 
     rclpy's own signal handlers are not used: they take the ROS context down at once, and a node could not say
     goodbye through it. The interpreter is not finalised either: after everything is closed, the static destructors of
     Fast DDS hang about once in a hundred times.
     """
     if urgent:
-        run_soon()
         sys.setswitchinterval(_SWITCH_S)
     else:
         os.nice(_NICE)
@@ -108,6 +107,7 @@ def _spin(factories: Sequence[Callable[[Ending], Node]], ending: Ending) -> None
         for factory in factories:
             nodes.append(factory(ending))
             executor.add_node(nodes[-1])
+        settle_garbage_collector()
         while rclpy.ok() and not ending.requested:
             executor.spin_once(_SPIN_S)
     finally:

@@ -22,7 +22,6 @@ from mola_core.contracts.site import ArmSpec, Site, load_site
 from mola_core.control.realtime import (
     freeze_garbage_collector,
     lock_memory,
-    run_soon,
     sharpen_timers,
     signal_on_parent_death,
     use_fifo_scheduling,
@@ -90,7 +89,6 @@ def _serve(
 ) -> tuple[ServoExit, str]:
     clock = SystemClock()
     sharpen_timers()
-    _log_refusal(run_soon())
     _log_refusal(lock_memory())
     arm = arm_factory(site.arm, clock)
     if options.unlock:

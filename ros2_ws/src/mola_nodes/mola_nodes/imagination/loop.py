@@ -12,7 +12,6 @@ import numpy as np
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, Clock
 from mola_core.contracts.errors import MolaError
 from mola_core.contracts.io_spec import IoSpec
-from mola_core.control.realtime import run_in_turn
 from mola_core.runtime.foresight import Foresight, Imagination, Observed
 from mola_core.runtime.observation import views_of
 from mola_core.runtime.slot import EngineSlot, Half
@@ -102,7 +101,6 @@ class ImaginationLoop:
         self._thread.join()
 
     def _run(self) -> None:
-        run_in_turn()
         while not self._stop.is_set():
             if not self._instruction():
                 self.runs.pause()

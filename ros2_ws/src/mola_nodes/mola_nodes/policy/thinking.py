@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self
 
 from mola_core.contracts.types import ActionChunk
-from mola_core.control.realtime import run_in_turn
 from mola_nodes.policy.rollout import Planner, RolloutEnd
 
 _WAIT_S = 0.1
@@ -68,7 +67,6 @@ class ThinkingPlanner:
         return chunk
 
     def _run(self) -> None:
-        run_in_turn()
         while not self._stop.is_set():
             if not self._wait(_WAIT_S):
                 continue

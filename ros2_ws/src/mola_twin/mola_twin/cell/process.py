@@ -15,7 +15,6 @@ from pathlib import Path
 
 from mola_core.contracts.clock import SystemClock
 from mola_core.contracts.errors import MolaError
-from mola_core.control.realtime import run_soon
 from mola_twin.cell.realtime import RealtimeCell
 from mola_twin.cell.world_server import WorldServer
 from mola_twin.controller.process import check_host
@@ -51,7 +50,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> int:
     host = check_host(options.host, allow_remote=options.allow_remote)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    run_soon()
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

@@ -20,7 +20,6 @@ from types import FrameType
 from mola_core.contracts.clock import NS_PER_S, Clock, SystemClock
 from mola_core.contracts.errors import ConfigError, MolaError
 from mola_core.contracts.types import RobotMode
-from mola_core.control.realtime import run_soon
 from mola_twin.cell.layout import HOME_JOINTS
 from mola_twin.controller import dashboard, faults, robotiq, rtde_server, script_port
 from mola_twin.controller.cell_link import CellLink
@@ -192,7 +191,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MolaError as error:
         print(f"twin controller: error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
-    run_soon()
     request_realtime(arguments.realtime_priority)
     gc.collect()
     gc.freeze()
