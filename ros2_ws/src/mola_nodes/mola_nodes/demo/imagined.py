@@ -14,11 +14,13 @@ from mola_nodes import graph
 from mola_nodes.conversions.images import color_from_message
 from mola_nodes.conversions.tensors import tensor_from_message
 from mola_nodes.demo.operator_client import OperatorClient
+from mola_nodes.demo.video import labelled
 
 _CODE_HEIGHT = 26
 _TEXT_COLOR = (235, 235, 235)
 _CELL = 18
 _SATURATION, _VALUE = 170, 230
+_LABEL = "imagined: now, and what comes"
 
 Rgb = UInt8[np.ndarray, "height width 3"]
 
@@ -56,7 +58,7 @@ class ImaginedStrip:
         row = np.zeros((height, width, 3), dtype=np.uint8)
         for number, picture in enumerate(previews):
             if picture is not None:
-                fitted = _fitted(picture, width=cell, height=height)
+                fitted = labelled(_fitted(picture, width=cell, height=height), _LABEL)
                 row[: fitted.shape[0], number * cell : number * cell + fitted.shape[1]] = fitted
         return np.vstack([row, _codes_bar(codes, bundle_id=bundle_id, width=width)])
 

@@ -17,6 +17,14 @@ _CAPTION_COLOR = (235, 235, 235)
 Rgb = UInt8[np.ndarray, "height width 3"]
 
 
+def labelled(picture: Rgb, label: str) -> Rgb:
+    """A copy with a few words in its upper left corner, legible on any background."""
+    marked = np.ascontiguousarray(picture.copy())
+    for color, thickness in (((0, 0, 0), 3), (_CAPTION_COLOR, 1)):
+        cv2.putText(marked, label, (6, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, thickness, cv2.LINE_AA)
+    return marked
+
+
 class SideBySideVideo:
     """Writes an MP4 of fixed rate; the cameras stand side by side in the order of the first picture.
 
@@ -36,7 +44,7 @@ class SideBySideVideo:
 
     def write(self, pictures: Mapping[str, Rgb], *, caption: str, below: Rgb | None = None) -> None:
         """Append one frame: the newest RGB picture of each camera, all of one height; ``below`` is as wide as all of them."""
-        strip = np.hstack(list(pictures.values()))
+        strip = np.hstack([labelled(picture, role.replace("_", " ")) for role, picture in pictures.items()])
         bar = np.zeros((_CAPTION_HEIGHT, strip.shape[1], 3), dtype=np.uint8)
         cv2.putText(bar, caption, (8, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _CAPTION_COLOR, 1, cv2.LINE_AA)
         rows = [bar, strip] if below is None else [bar, strip, below]
