@@ -33,8 +33,12 @@ class SwapManager:
         self._want(active=active)
 
     def note(self, half: str, report: SlotReport) -> None:
-        """Take in where ``half`` is; rolls back by itself when the serving bundle fails there."""
+        """Take in where ``half`` is; rolls back by itself when the serving bundle fails there, or ended the process that ran it."""
+        before = self._reports.get(half)
         self._reports[half] = report
+        if before is not None and self._died(before, report):
+            self._give_up(self.wish.active, f"the {half}'s process ended while {self.wish.active} served")
+            return
         if report.revision < self.wish.revision:
             return
         staged, active = self.wish.staged, self.wish.active
@@ -108,6 +112,12 @@ class SwapManager:
             raise SwapError("there is no previous bundle to roll back to")
         self._give_up(self.wish.active, reason or "rolled back by the operator", keep=True)
         return self.wish.active
+
+    def _died(self, before: SlotReport, report: SlotReport) -> bool:
+        """Whether the half has begun anew since: what served there is neither loaded nor refused any more."""
+        active = self.wish.active
+        known = (*report.ready, *report.failed)
+        return bool(active) and before.serving == active and active not in known and bool(self.wish.previous)
 
     def _give_up(self, bundle_id: str, reason: str, *, keep: bool = False) -> None:
         """Back to the previous bundle, if there is one; ``keep`` leaves the abandoned one loaded, to return to."""

@@ -67,6 +67,25 @@ def test_a_bundle_that_fails_in_service_is_rolled_back(manager: SwapManager, hal
     assert "actions are not finite; a/1 serves again" in manager.reason
 
 
+@pytest.mark.parametrize("halves", [("actor",), HALVES])
+def test_a_bundle_whose_process_ends_while_it_serves_is_rolled_back(
+    manager: SwapManager, halves: tuple[str, ...]
+) -> None:
+    manager.stage("b/1")
+    settle(manager)
+    manager.promote("b/1")
+    settle(manager)
+    for half in halves:  # begins anew: nothing is loaded, no wish was heard yet
+        manager.note(half, SlotReport(revision=0, serving="", ready=()))
+    assert (manager.wish.active, manager.wish.previous) == ("a/1", "")
+    assert manager.reason.endswith("process ended while b/1 served; a/1 serves again")
+
+
+def test_with_nothing_to_go_back_to_a_process_that_ended_loads_the_same_again(manager: SwapManager) -> None:
+    manager.note("actor", SlotReport(revision=0, serving="", ready=()))
+    assert (manager.wish.active, manager.reason) == ("a/1", "")
+
+
 def test_a_failure_reported_before_the_wish_was_heard_does_not_count(manager: SwapManager) -> None:
     manager.stage("b/1")
     stale = SlotReport(revision=manager.wish.revision - 1, serving="a/1", ready=("a/1",), failed={"b/1": "earlier"})

@@ -32,6 +32,7 @@ class BundleManagerParams(SiteParams):
     models: Annotated[str, Param("Folder of bundles, <name>/<version>/")] = "models"
     bundle: Annotated[str, Param("Serves from the start, <name>/<version>; empty: none")] = ""
     probe_timeout_s: Annotated[float, Param("Longest trial of a bundle", unit="s", minimum=1, maximum=3600)] = 120.0
+    late_ms: Annotated[float, Param("A slower bundle is refused", unit="ms", minimum=1, maximum=10_000)] = 400.0
     reserve_mb: Annotated[int, Param("Memory left free by a load", unit="MiB", minimum=0, maximum=1 << 20)] = 1024
 
 
@@ -54,6 +55,7 @@ class BundleManagerNode(MolaNode[BundleManagerParams]):
             root=root,
             timeout_s=self.params.probe_timeout_s,
             reserve_bytes=self.params.reserve_mb * _MIB,
+            late_ms=self.params.late_ms,
         )
         self._halves: dict[str, HalfStatus] = {}
         self._manager = BundleManager(

@@ -15,6 +15,7 @@ from mola_core.contracts.site import load_site
 from mola_core.runtime.halves import BundleShelf, LoadedActor
 from mola_core.runtime.slot import EngineSlot
 from mola_nodes import graph
+from mola_nodes.bounded_calls import BoundedCalls
 from mola_nodes.lifecycle import MolaNode
 from mola_nodes.policy.foresights import NewestForesights
 from mola_nodes.policy.half_reports import HalfReports
@@ -73,6 +74,7 @@ class PolicyNode(MolaNode[PolicyParams]):
             states=self._inputs.states,
             runs=runs,
             shadow=shadow,
+            calls=stack.enter_context(BoundedCalls("actor")),
             before_answer=lambda half: self._modalities.apply(half.actor),
             on_answer=self._outputs.show_answer,
             on_divergence=self._outputs.show_divergence,

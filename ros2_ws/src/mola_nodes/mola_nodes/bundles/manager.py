@@ -8,7 +8,7 @@ from pathlib import Path
 from mola_core.contracts.bundle import BundleError
 from mola_core.contracts.errors import MolaError
 from mola_core.runtime.halves import BundleShelf
-from mola_core.runtime.probe import probe_bundle, require_memory
+from mola_core.runtime.probe import probe_bundle, require_memory, require_speed
 from mola_core.runtime.slot import SlotReport, Wanted
 from mola_core.runtime.swap import SwapError, SwapManager
 
@@ -24,14 +24,16 @@ class ProbeSettings:
     root: Path
     timeout_s: float
     reserve_bytes: int
+    late_ms: float
 
 
 def make_probe(settings: ProbeSettings) -> Probe:
-    """Loads, self-tests and runs a bundle in a child process, then asks whether its memory can be had."""
+    """Loads, self-tests and runs a bundle in a child process, then asks whether its memory can be had and its pace be kept."""
 
     def probe(bundle_id: str) -> None:
         report = probe_bundle(site=settings.site, root=settings.root, bundle_id=bundle_id, timeout_s=settings.timeout_s)
         require_memory(report, bundle_id=bundle_id, reserve_bytes=settings.reserve_bytes)
+        require_speed(report, bundle_id=bundle_id, late_ms=settings.late_ms)
 
     return probe
 

@@ -16,6 +16,7 @@ from mola_core.runtime.foresight import Foresight, Imagination, Observed
 from mola_core.runtime.observation import views_of
 from mola_core.runtime.slot import EngineSlot, Half
 from mola_core.runtime.tensors import on_host
+from mola_nodes.bounded_calls import BoundedCalls
 from mola_nodes.imagination.frames import NewestFrames
 from mola_nodes.policy.lateness import Lateness
 from mola_nodes.policy.tally import RunTally
@@ -83,6 +84,7 @@ class ImaginationLoop:
         self._clock = clock
         self._turns = itertools.count()
         self._lateness = Lateness(settings.late_ms)
+        self._calls = BoundedCalls[Foresight]("imagine")
         self._last_ns = 0
         self.runs = RunTally()
         self.newest: tuple[ImaginationHalf, Foresight] | None = None
@@ -99,6 +101,7 @@ class ImaginationLoop:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        self._calls.__exit__(None, None, None)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -138,7 +141,10 @@ class ImaginationLoop:
         """None where the half erred or is late: it is taken out of service."""
         begin_ns = self._clock.monotonic_ns()
         try:
-            foresight = half.imagination.imagine(observed(half, pixels, stamps_ns, instruction))
+            given = observed(half, pixels, stamps_ns, instruction)
+            foresight = self._calls.call(
+                lambda: half.imagination.imagine(given), limit_s=self._lateness.patience_ms / 1000.0
+            )
             problem = problem_of(foresight)
         except (MolaError, RuntimeError) as error:
             foresight, problem = None, str(error)

@@ -18,6 +18,7 @@ from mola_core.runtime.observation import state_row
 from mola_core.runtime.planning import ExecutionMode, Pace, chunk_of, settled_rows, slowed
 from mola_core.runtime.policy import Actor, PolicyAnswer
 from mola_core.runtime.slot import EngineSlot, Half
+from mola_nodes.bounded_calls import BoundedCalls
 from mola_nodes.policy.foresights import NewestForesights
 from mola_nodes.policy.lateness import Lateness
 from mola_nodes.policy.rollout import RolloutEnd
@@ -26,6 +27,8 @@ from mola_nodes.policy.states import StateHistory, StateMissingError
 from mola_nodes.policy.tally import RunTally
 
 _FIRST_FORESIGHT_S = 10.0
+_TAKEOVER_MS = 500.0
+"""From noticing that a bundle is broken to the first chunk of the one before it."""
 _DIVERGENCE_TOLERANCE_NS = 40 * NS_PER_MS
 
 
@@ -53,6 +56,7 @@ class PlannerParts:
     states: StateHistory
     runs: RunTally
     shadow: ShadowTally
+    calls: BoundedCalls[PolicyAnswer]
     before_answer: Callable[[ActorHalf], None]
     """Whatever has to be set on an actor before it answers."""
     on_answer: Callable[[ActorHalf, PolicyAnswer], None]
@@ -79,6 +83,7 @@ class LearnedPlanner:
         self._instruction = instruction
         self._mode = mode
         self._done = done
+        self._late_ms = late_ms
         self._lateness = Lateness(late_ms)
         self._meter = DivergenceMeter(tolerance_ns=_DIVERGENCE_TOLERANCE_NS)
         self._guard = DivergenceGuard(safety)
@@ -156,7 +161,11 @@ class LearnedPlanner:
         try:
             state = self._parts.states.at(foresight.stamp_ns)
             self._parts.before_answer(half)
-            answer = half.actor.act(foresight, state=state_row(state), noise_seed=foresight.noise_seed, settled=settled)
+            row, seed = state_row(state), foresight.noise_seed
+            answer = self._parts.calls.call(
+                lambda: half.actor.act(foresight, state=row, noise_seed=seed, settled=settled),
+                limit_s=self._patience_ms() / 1000.0,
+            )
             problem = problem_of(answer)
         except StateMissingError:
             return None
@@ -170,6 +179,14 @@ class LearnedPlanner:
             return None
         self._parts.runs.note(half.bundle_id, duration_ms=duration_ms, now_ns=now_ns)
         return answer
+
+    def _patience_ms(self) -> float:
+        """How long the answer may take: while the running plan lasts, another bundle can still take over without the arm stopping."""
+        if self._running is None:
+            return self._late_ms + self._lateness.patience_ms
+        last_ns = self._running.start_ns + (len(self._running.targets) - 1) * self._running.period_ns
+        left_ms = (last_ns - self._parts.clock.now_ns()) / NS_PER_MS
+        return min(max(left_ms - _TAKEOVER_MS, self._late_ms), self._lateness.patience_ms)
 
 
 def problem_of(answer: PolicyAnswer) -> str:
