@@ -8,7 +8,7 @@ each swap left in it, and the memory of the processes that hold the engines befo
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ import numpy as np
 from mola_core.contracts.errors import ConfigError, MolaError
 
 if TYPE_CHECKING:
-    from mola_interfaces.msg import LatentActions, ServoStatus
+    from mola_interfaces.msg import CommandedState, LatentActions, ServoStatus
 
     from mola_nodes.bundles.client import BundleClient
     from mola_nodes.demo.operator_client import OperatorClient, PolicyRun
@@ -39,6 +39,12 @@ class PhaseFigures:
     miss_percent: float
     stops: int
     """Times that the servo left its engaged states."""
+    commands_per_s: float
+    """Targets that the servo sent to the arm."""
+    refused: int
+    """Chunks that the controller or the servo did not take."""
+    path_m: float
+    """What the tool's commanded position travelled."""
     answers: int
     interval_p50_ms: float
     """Between the policy's answers."""
@@ -70,10 +76,19 @@ class _Watch:
 
     answers: list[tuple[float, str]] = field(default_factory=list)
     """(time of arrival s, bundle)."""
+    path_m: float = 0.0
+    _last: np.ndarray | None = None
 
     def note(self, message: "LatentActions") -> None:
         """An answer of the policy."""
         self.answers.append((time.monotonic(), message.bundle_id))
+
+    def follow(self, message: "CommandedState") -> None:
+        """Where the tool is meant to be."""
+        position = np.array(message.base_from_tcp[:3])
+        if self._last is not None:
+            self.path_m += float(np.linalg.norm(position - self._last))
+        self._last = position
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -101,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(measurement_report("bench swap", {"result": figures}))
     else:
         _print_table(figures)
-    return 0 if figures.during.stops == 0 else 1
+    return 0 if figures.during.stops == 0 and figures.during.refused == 0 else 1
 
 
 def measure(args: argparse.Namespace) -> SwapFigures:
@@ -123,6 +138,7 @@ def measure(args: argparse.Namespace) -> SwapFigures:
     with RunningTwin(log_path=log, host=args.host, arguments=arguments) as twin:
         operator, watch = twin.operator, _Watch()
         operator.subscribe(graph.LATENT_ACTIONS, watch.note)
+        operator.subscribe(graph.COMMANDED, watch.follow)
         client = BundleClient(operator)
         client.wait_serving(first)
         client.load(second)
@@ -190,10 +206,11 @@ class _Mark:
     time_s: float
     status: int
     answers: int
+    path_m: float
 
 
 def _mark(operator: "OperatorClient", watch: _Watch) -> _Mark:
-    return _Mark(time.monotonic(), len(operator.servo_statuses), len(watch.answers))
+    return _Mark(time.monotonic(), len(operator.servo_statuses), len(watch.answers), watch.path_m)
 
 
 def _phase(operator: "OperatorClient", watch: _Watch, begin: _Mark) -> PhaseFigures:
@@ -203,6 +220,7 @@ def _phase(operator: "OperatorClient", watch: _Watch, begin: _Mark) -> PhaseFigu
         raise MolaError("the graph said too little to measure; see its log")
     ticks = statuses[-1].ticks - statuses[0].ticks
     misses = statuses[-1].deadline_misses - statuses[0].deadline_misses
+    seconds = _stamp_s(statuses[-1]) - _stamp_s(statuses[0])
     intervals_ms = 1000.0 * np.diff(times)
     p50, p99 = np.percentile(intervals_ms, [50, 99])
     return PhaseFigures(
@@ -211,11 +229,18 @@ def _phase(operator: "OperatorClient", watch: _Watch, begin: _Mark) -> PhaseFigu
         deadline_misses=misses,
         miss_percent=100.0 * misses / max(ticks, 1),
         stops=statuses[-1].stops - statuses[0].stops,
+        commands_per_s=ticks / max(seconds, 1e-3),
+        refused=statuses[-1].chunks_rejected - statuses[0].chunks_rejected,
+        path_m=watch.path_m - begin.path_m,
         answers=len(times),
         interval_p50_ms=float(p50),
         interval_p99_ms=float(p99),
         interval_max_ms=float(intervals_ms.max()),
     )
+
+
+def _stamp_s(status: "ServoStatus") -> float:
+    return float(status.stamp.sec) + float(status.stamp.nanosec) * 1e-9
 
 
 def _memory_mib() -> float:
@@ -232,24 +257,29 @@ def _memory_mib() -> float:
     return total / (1 << 20)
 
 
+_ROWS: Mapping[str, Callable[[PhaseFigures], str]] = {
+    "seconds": lambda phase: f"{phase.seconds:.0f}",
+    "late servo ticks": lambda phase: f"{phase.deadline_misses} ({phase.miss_percent:.1f} %)",
+    "targets sent to the arm a second": lambda phase: f"{phase.commands_per_s:.1f}",
+    "stops": lambda phase: f"{phase.stops}",
+    "chunks refused": lambda phase: f"{phase.refused}",
+    "path of the tool, m": lambda phase: f"{phase.path_m:.2f}",
+    "answers": lambda phase: f"{phase.answers}",
+    "between answers, ms: p50 / p99 / max": lambda phase: (
+        f"{phase.interval_p50_ms:.0f} / {phase.interval_p99_ms:.0f} / {phase.interval_max_ms:.0f}"
+    ),
+}
+
+
 def _print_table(figures: SwapFigures) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title=f"{figures.count} hot swaps while the arm moves")
-    for heading in ("", "seconds", "late ticks", "stops", "answers", "interval ms p50", "p99", "max"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    for name, phase in (("without swaps", figures.without), ("with swaps", figures.during)):
-        table.add_row(
-            name,
-            f"{phase.seconds:.0f}",
-            f"{phase.deadline_misses} ({phase.miss_percent:.1f} %)",
-            str(phase.stops),
-            str(phase.answers),
-            f"{phase.interval_p50_ms:.0f}",
-            f"{phase.interval_p99_ms:.0f}",
-            f"{phase.interval_max_ms:.0f}",
-        )
+    table = Table("", "without swaps", "with swaps", title=f"{figures.count} hot swaps while the arm moves")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, told in _ROWS.items():
+        table.add_row(name, told(figures.without), told(figures.during))
     console = Console()
     console.print(table)
     console.print(
