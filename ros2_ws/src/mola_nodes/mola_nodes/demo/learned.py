@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mola_interfaces.srv import EpisodeControl
 
+from mola_core.contracts.bundle import MANIFEST
 from mola_core.contracts.errors import ConfigError, MolaError
 from mola_nodes import graph
 from mola_nodes.bundles.client import BundleClient
@@ -14,6 +15,21 @@ from mola_nodes.demo.operator_client import OperatorClient
 
 _SWAP_AFTER_S = 1.5
 _OPERATOR = "demo"
+
+
+def newest_bundles(models: Path) -> tuple[str, ...]:
+    """The newest version in ``models`` to serve, and the one before it, where there is one, to take over.
+
+    Raises:
+        ConfigError: no bundle is there.
+    """
+    found = sorted(models.glob(f"*/*/{MANIFEST}"), key=lambda path: path.parent.name, reverse=True)
+    if not found:
+        raise ConfigError(
+            f"{models} holds no bundle; make one (mola export, mola bundle make), or name another --models"
+        )
+    name = found[0].parent.parent.name
+    return tuple(f"{name}/{path.parent.name}" for path in found if path.parent.parent.name == name)[:2]
 
 
 class LearnedDemo:
