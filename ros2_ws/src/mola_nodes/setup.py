@@ -30,6 +30,7 @@ setup(
             "reset_overlay_node = mola_nodes.reset_overlay_node:main",
         ],
         "mola.commands": [
+            "bench.acting = mola_nodes.bench.acting:register",
             "bench.record = mola_nodes.bench.record:register",
             "bench.servo = mola_nodes.bench.servo:register",
             "bench.sitting = mola_nodes.bench.sitting:register",

@@ -8,18 +8,14 @@ each swap left in it, and the memory of the processes that hold the engines befo
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from mola_core.contracts.errors import ConfigError, MolaError
 
 if TYPE_CHECKING:
-    from mola_interfaces.msg import CommandedState, LatentActions, ServoStatus
-
+    from mola_nodes.bench.phases import PhaseFigures, Watch
     from mola_nodes.bundles.client import BundleClient
     from mola_nodes.demo.operator_client import OperatorClient, PolicyRun
 
@@ -30,35 +26,12 @@ _HOLDERS = ("imagination_node", "policy_node", "mola_process")
 
 
 @dataclass(frozen=True, slots=True)
-class PhaseFigures:
-    """One stretch of the run."""
-
-    seconds: float
-    ticks: int
-    deadline_misses: int
-    miss_percent: float
-    stops: int
-    """Times that the servo left its engaged states."""
-    commands_per_s: float
-    """Targets that the servo sent to the arm."""
-    refused: int
-    """Chunks that the controller or the servo did not take."""
-    path_m: float
-    """What the tool's commanded position travelled."""
-    answers: int
-    interval_p50_ms: float
-    """Between the policy's answers."""
-    interval_p99_ms: float
-    interval_max_ms: float
-
-
-@dataclass(frozen=True, slots=True)
 class SwapFigures:
     """What the bench found."""
 
     count: int
-    without: PhaseFigures
-    during: PhaseFigures
+    without: "PhaseFigures"
+    during: "PhaseFigures"
     gap_p50_ms: float
     """What a swap added to the usual interval between two answers."""
     gap_max_ms: float
@@ -68,27 +41,6 @@ class SwapFigures:
     memory_before_mib: float
     """Resident, of the processes that hold engines, with both bundles loaded."""
     memory_after_mib: float
-
-
-@dataclass
-class _Watch:
-    """What is heard from the graph; written by the spinning thread."""
-
-    answers: list[tuple[float, str]] = field(default_factory=list)
-    """(time of arrival s, bundle)."""
-    path_m: float = 0.0
-    _last: np.ndarray | None = None
-
-    def note(self, message: "LatentActions") -> None:
-        """An answer of the policy."""
-        self.answers.append((time.monotonic(), message.bundle_id))
-
-    def follow(self, message: "CommandedState") -> None:
-        """Where the tool is meant to be."""
-        position = np.array(message.base_from_tcp[:3])
-        if self._last is not None:
-            self.path_m += float(np.linalg.norm(position - self._last))
-        self._last = position
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -121,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 def measure(args: argparse.Namespace) -> SwapFigures:
     """All of it; raises MolaError where the graph or a swap fails."""
-    from mola_nodes import graph  # noqa: PLC0415
+    from mola_nodes.bench.phases import Watch  # noqa: PLC0415
     from mola_nodes.bundles.client import BundleClient  # noqa: PLC0415
     from mola_nodes.running_twin import RunningTwin  # noqa: PLC0415
 
@@ -136,9 +88,8 @@ def measure(args: argparse.Namespace) -> SwapFigures:
         arguments["site"] = str(args.site)
     log = Path("runs") / "bench_swap" / "graph.log"
     with RunningTwin(log_path=log, host=args.host, arguments=arguments) as twin:
-        operator, watch = twin.operator, _Watch()
-        operator.subscribe(graph.LATENT_ACTIONS, watch.note)
-        operator.subscribe(graph.COMMANDED, watch.follow)
+        operator, watch = twin.operator, Watch()
+        watch.open(operator)
         client = BundleClient(operator)
         client.wait_serving(first)
         client.load(second)
@@ -155,15 +106,17 @@ def _phases(
     *,
     operator: "OperatorClient",
     client: "BundleClient",
-    watch: _Watch,
+    watch: "Watch",
     goal: "PolicyRun",
 ) -> SwapFigures:
+    from mola_nodes.bench.phases import mark, phase_since  # noqa: PLC0415
+
     operator.wait_for(lambda: bool(watch.answers), "the first answer of the policy", timeout_s=30.0)
-    begin = _mark(operator, watch)
+    begin = mark(operator, watch)
     time.sleep(args.seconds)
-    without = _phase(operator, watch, begin)
+    without = phase_since(operator, watch, begin)
     memory_before = _memory_mib()
-    begin = _mark(operator, watch)
+    begin = mark(operator, watch)
     gaps, takeovers = [], []
     for number in range(args.count):
         new = args.bundles[(number + 1) % 2]
@@ -178,7 +131,7 @@ def _phases(
     return SwapFigures(
         count=args.count,
         without=without,
-        during=_phase(operator, watch, begin),
+        during=phase_since(operator, watch, begin),
         gap_p50_ms=statistics.median(gaps),
         gap_max_ms=max(gaps),
         takeover_p50_ms=statistics.median(takeovers),
@@ -189,7 +142,7 @@ def _phases(
 
 
 def _swap(
-    client: "BundleClient", operator: "OperatorClient", watch: _Watch, new: str, *, usual_ms: float
+    client: "BundleClient", operator: "OperatorClient", watch: "Watch", new: str, *, usual_ms: float
 ) -> tuple[float, float]:
     """Promote and wait for the first answer of ``new``: how long that took, and what it added to the interval, ms."""
     asked = time.monotonic()
@@ -199,48 +152,6 @@ def _swap(
     index = next(i for i in range(len(answers) - 1, 0, -1) if answers[i - 1][1] != new)
     interval_ms = 1000.0 * (answers[index][0] - answers[index - 1][0])
     return 1000.0 * (answers[index][0] - asked), max(interval_ms - usual_ms, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    time_s: float
-    status: int
-    answers: int
-    path_m: float
-
-
-def _mark(operator: "OperatorClient", watch: _Watch) -> _Mark:
-    return _Mark(time.monotonic(), len(operator.servo_statuses), len(watch.answers), watch.path_m)
-
-
-def _phase(operator: "OperatorClient", watch: _Watch, begin: _Mark) -> PhaseFigures:
-    statuses: Sequence[ServoStatus] = operator.servo_statuses[begin.status :]
-    times = [when for when, _ in watch.answers[begin.answers :]]
-    if len(statuses) < 2 or len(times) < 2:
-        raise MolaError("the graph said too little to measure; see its log")
-    ticks = statuses[-1].ticks - statuses[0].ticks
-    misses = statuses[-1].deadline_misses - statuses[0].deadline_misses
-    seconds = _stamp_s(statuses[-1]) - _stamp_s(statuses[0])
-    intervals_ms = 1000.0 * np.diff(times)
-    p50, p99 = np.percentile(intervals_ms, [50, 99])
-    return PhaseFigures(
-        seconds=time.monotonic() - begin.time_s,
-        ticks=ticks,
-        deadline_misses=misses,
-        miss_percent=100.0 * misses / max(ticks, 1),
-        stops=statuses[-1].stops - statuses[0].stops,
-        commands_per_s=ticks / max(seconds, 1e-3),
-        refused=statuses[-1].chunks_rejected - statuses[0].chunks_rejected,
-        path_m=watch.path_m - begin.path_m,
-        answers=len(times),
-        interval_p50_ms=float(p50),
-        interval_p99_ms=float(p99),
-        interval_max_ms=float(intervals_ms.max()),
-    )
-
-
-def _stamp_s(status: "ServoStatus") -> float:
-    return float(status.stamp.sec) + float(status.stamp.nanosec) * 1e-9
 
 
 def _memory_mib() -> float:
@@ -257,28 +168,16 @@ def _memory_mib() -> float:
     return total / (1 << 20)
 
 
-_ROWS: Mapping[str, Callable[[PhaseFigures], str]] = {
-    "seconds": lambda phase: f"{phase.seconds:.0f}",
-    "late servo ticks": lambda phase: f"{phase.deadline_misses} ({phase.miss_percent:.1f} %)",
-    "targets sent to the arm a second": lambda phase: f"{phase.commands_per_s:.1f}",
-    "stops": lambda phase: f"{phase.stops}",
-    "chunks refused": lambda phase: f"{phase.refused}",
-    "path of the tool, m": lambda phase: f"{phase.path_m:.2f}",
-    "answers": lambda phase: f"{phase.answers}",
-    "between answers, ms: p50 / p99 / max": lambda phase: (
-        f"{phase.interval_p50_ms:.0f} / {phase.interval_p99_ms:.0f} / {phase.interval_max_ms:.0f}"
-    ),
-}
-
-
 def _print_table(figures: SwapFigures) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
+    from mola_nodes.bench.phases import ROWS  # noqa: PLC0415
+
     table = Table("", "without swaps", "with swaps", title=f"{figures.count} hot swaps while the arm moves")
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, told in _ROWS.items():
+    for name, told in ROWS.items():
         table.add_row(name, told(figures.without), told(figures.during))
     console = Console()
     console.print(table)
