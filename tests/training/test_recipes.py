@@ -48,7 +48,7 @@ def test_settings_lead_inside_and_are_checked() -> None:
         ("video.cache_latents=true", "set cache_latents=false"),
         ("io.horizon=9", "model.horizon is 16, io asks for 9"),
         ("policy.epochs=3", "give steps or epochs, and not both"),
-        ("policy.accumulate=3", "batch_size 64 is not a multiple of accumulate 3"),
+        ("policy.accumulate=5", "batch_size 96 is not a multiple of accumulate 5"),
         ("model.backbone.num_frames=4", "imagines 4 frames, io has 3"),
         ("model.backbone.width=96", "view third_person is 80 x 48, the backbone sees 96 x 48"),
     ],
