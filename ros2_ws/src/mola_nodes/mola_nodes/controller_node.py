@@ -63,7 +63,7 @@ class ControllerNode(MolaNode[SiteParams]):
             stack=stack,
         )
         stack.enter_context(publisher)
-        self.open_subscription(graph.HEARTBEAT, self._on_heartbeat, stack)
+        self.open_urgent_subscription(graph.HEARTBEAT, self._on_heartbeat, stack)
         self.open_subscription(graph.HAND_GUIDANCE, self._on_hand, stack)
         self.open_stamped_subscription(graph.ACTION_CHUNK, self._on_chunk, stack)
         for role in self._site.cameras:

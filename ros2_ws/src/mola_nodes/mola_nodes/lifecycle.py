@@ -85,17 +85,19 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
         """Subscription that is destroyed with ``stack``; a message that is refused is logged, not fatal."""
         self.open_stamped_subscription(topic, lambda message, _sent_ns: callback(message), stack)
 
+    def open_urgent_subscription(self, topic: Topic, callback: Callable[[Any], None], stack: ExitStack) -> None:
+        """The same in a thread of its own, which waits for none of the other callbacks: it has to be called beside them."""
+        listener = stack.enter_context(Listener(self, on_bug=self._on_bug))
+        listener.subscribe(topic, self._guarded(topic, lambda message, _sent_ns: callback(message)), stack)
+
     def open_stamped_subscription(self, topic: Topic, callback: Callable[[Any, int], None], stack: ExitStack) -> None:
         """The same, with the stamp at which the message was sent, as DDS says."""
 
-        def guarded(message: Any, sent_ns: int) -> None:
-            try:
-                with self._turn:
-                    callback(message, sent_ns)
-            except MolaError as error:
-                self.get_logger().warning(f"{topic.name}: {error}", throttle_duration_sec=_LOG_EVERY_S)
+        def in_turn(message: Any, sent_ns: int) -> None:
+            with self._turn:
+                callback(message, sent_ns)
 
-        self._listener.subscribe(topic, guarded, stack)
+        self._listener.subscribe(topic, self._guarded(topic, in_turn), stack)
 
     def open_service(self, service: Service, callback: Callable[[Any, Any], Any], stack: ExitStack) -> None:
         """Service that is destroyed with ``stack``; an error becomes the ``message`` of an unsuccessful response."""
@@ -172,6 +174,15 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
         self._problem = ""
         settle_garbage_collector()
         return TransitionCallbackReturn.SUCCESS
+
+    def _guarded(self, topic: Topic, callback: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
+        def guarded(message: Any, sent_ns: int) -> None:
+            try:
+                callback(message, sent_ns)
+            except MolaError as error:
+                self.get_logger().warning(f"{topic.name}: {error}", throttle_duration_sec=_LOG_EVERY_S)
+
+        return guarded
 
     def _on_bug(self, error: BaseException) -> None:
         self.get_logger().fatal("".join(traceback.format_exception(error)))

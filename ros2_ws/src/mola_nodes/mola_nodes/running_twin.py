@@ -30,6 +30,11 @@ class RunningTwin(RunningGraph):
         super().__init__("twin.launch.xml", arguments={"host": host, **(arguments or {})}, log_path=log_path)
         self.host = host
 
+    @property
+    def site(self) -> Path:
+        """The site file that the graph runs on."""
+        return Path(self._arguments["site"]) if "site" in self._arguments else _shipped_site()
+
     def __enter__(self) -> Self:
         _refuse_second_twin(self.host)
         if self.host != DEFAULT_HOST and "site" not in self._arguments:

@@ -117,6 +117,7 @@ class ServoSupervisor:
         """The lifecycle manager was heard just now. From the first call on, its silence stops the arm."""
         with self._lock:
             self._manager_beat_ns = self._clock.monotonic_ns()
+            self._open_link().beat(manager_beat_ns=self._manager_beat_ns)
 
     def status(self) -> SupervisedStatus:
         """What is known now; never blocks for long."""

@@ -97,7 +97,7 @@ def _print_table(result: "DemoResult") -> None:
     console.print(table)
     console.print(
         "cmd, chunk: sent to the arm; p50, p99: camera to servo, over the whole run so far; late ticks: servo ticks that missed "
-        "their 2 ms deadline; try: a task is tried again where the arm had stopped for safety because the machine was too busy",
+        "their 2 ms deadline; try: tried again where the arm stopped for safety: it hit something, or the machine was busy",
         soft_wrap=True,
     )
     for episode in result.episodes:
@@ -108,4 +108,4 @@ def _print_table(result: "DemoResult") -> None:
 
 
 def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+    return "-" if value is None else f"{value:.0f}"

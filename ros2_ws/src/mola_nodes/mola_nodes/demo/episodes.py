@@ -20,7 +20,7 @@ class EpisodeResult:
     instruction: str
     success: bool
     stopped_for_safety: bool
-    """Inputs went stale or a process fell silent, and the arm braked: the machine was too busy."""
+    """The arm braked: it hit something, inputs went stale, or a process fell silent because the machine was too busy."""
     reason: str
     duration_s: float
     command_rate_hz: float

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mola_core.contracts.clock import NS_PER_S, SystemClock
-from mola_core.contracts.errors import ConfigError
+from mola_core.contracts.errors import ConfigError, MolaError
+from mola_core.contracts.site import load_site
 from mola_nodes.demo.episodes import EpisodeResult, episode_result
 from mola_nodes.demo.filming import CameraFilm
+from mola_nodes.demo.homing import Homing
 from mola_nodes.demo.judge import TwinJudge
 from mola_nodes.demo.learned import LearnedDemo, newest_bundles
 from mola_nodes.running_twin import DEFAULT_HOST, RunningTwin
 from mola_twin.tasks.instructions import TASKS
-from mola_twin.world_client import WorldClient
+from mola_twin.world_client import WorldClient, WorldStart
 
 ROLES = ("third_person", "wrist")
 MAX_ATTEMPTS = 3
@@ -79,7 +81,8 @@ def run_demo(options: DemoOptions, *, say: Callable[[str], None]) -> DemoResult:
         ):
             if learned is not None:
                 learned.begin(twin.operator)
-            stage = _Stage(twin, world, film, learned, options, say)
+            homing = Homing(load_site(twin.site), operator=twin.operator)
+            stage = _Stage(twin, world, film, homing, learned, options, say)
             episodes = tuple(stage.task(task, number) for number, task in enumerate(options.tasks))
         say("taking the graph down")
     recordings = None if learned is None else learned.store
@@ -100,12 +103,13 @@ class _Stage:
     twin: RunningTwin
     world: WorldClient
     film: CameraFilm
+    homing: Homing
     learned: LearnedDemo | None
     options: DemoOptions
     say: Callable[[str], None]
 
     def task(self, task: str, number: int) -> EpisodeResult:
-        """The task, tried again where the machine was too busy and the arm stopped for safety: the operator resumes it."""
+        """The task, tried again where the arm stopped for safety (it hit something, the machine was busy): it is resumed."""
         for attempt in range(1, MAX_ATTEMPTS + 1):
             result = self._episode(task, attempt=attempt, swap=number == 0)
             if result.success or not result.stopped_for_safety:
@@ -113,7 +117,7 @@ class _Stage:
         return result
 
     def _episode(self, task: str, *, attempt: int, swap: bool) -> EpisodeResult:
-        start = self.world.reset(task=task, seed=self.options.seed)
+        start = self._set_up(task)
         self.film.caption = start.instruction
         self.say(f"{task}: {start.instruction!r}")
         operator = self.twin.operator
@@ -134,6 +138,29 @@ class _Stage:
             self.learned.keep(success=result.success)
         self.say(f"{task}: {'done' if result.success else 'failed: ' + result.reason} in {result.duration_s:.1f} s")
         return result
+
+    def _set_up(self, task: str) -> WorldStart:
+        """The scene anew. A learned policy begins at home, as its demonstrations did; a scripted one where nothing is in the way."""
+        if self.learned is not None:
+            self._go_home()
+        try:
+            return self.world.reset(task=task, seed=self.options.seed)
+        except MolaError as error:
+            self.say(f"{error}")
+            self._go_home()
+            return self.world.reset(task=task, seed=self.options.seed)
+
+    def _go_home(self) -> None:
+        self.film.caption = "the operator brings the arm home"
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                self.homing.go()
+            except MolaError as error:
+                if attempt == MAX_ATTEMPTS:
+                    raise
+                self.say(f"on the way home: {error}; once more")
+            else:
+                break
 
     @contextlib.contextmanager
     def _surroundings(self, instruction: str, *, task: str, swap: bool) -> Iterator[None]:

@@ -20,8 +20,8 @@ Rgb = UInt8[np.ndarray, "height width 3"]
 def labelled(picture: Rgb, label: str) -> Rgb:
     """A copy with a few words in its upper left corner, legible on any background."""
     marked = np.ascontiguousarray(picture.copy())
-    for color, thickness in (((0, 0, 0), 3), (_CAPTION_COLOR, 1)):
-        cv2.putText(marked, label, (6, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, thickness, cv2.LINE_AA)
+    for color, place in (((0, 0, 0), (7, 15)), (_CAPTION_COLOR, (6, 14))):
+        cv2.putText(marked, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, 1, cv2.LINE_AA)
     return marked
 
 
