@@ -38,7 +38,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="another value for one of its settings")
     add("--data", action="append", default=[], metavar="[NAME=]PATH", help="where a dataset of the recipe lies")
     add("--out", type=Path, help=f"folder of the run, to begin or to go on with ({_RUNS}/RECIPE)")
-    add("--from", dest="base", type=Path, metavar="CHECKPOINT", help="take earlier stages' parts from here instead")
+    add(
+        "--from",
+        dest="base",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="take earlier stages' parts from here instead, and go on from a stage it has reached",
+    )
     add("--minutes", type=float, help="save and stop after so long; run again to go on")
     add(
         "--within",
@@ -60,6 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
     import torch  # noqa: PLC0415  # help stays fast
 
     from mola_core.training.distributed import join_world  # noqa: PLC0415
+    from mola_core.training.memory import keep_freed_memory  # noqa: PLC0415
     from mola_core.training.pipeline import NUMBERED, train  # noqa: PLC0415
     from mola_core.training.progress import ConsoleReporter, SilentReporter  # noqa: PLC0415
     from mola_core.training.stopping import StopRequest  # noqa: PLC0415
@@ -69,6 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--within {arguments.within:g} must be positive")
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
     stop = StopRequest(after_s=None if arguments.minutes is None else 60.0 * arguments.minutes)
     with join_world(device=arguments.device, spread=arguments.spread) as world, stop.on_signals():
         reporter = ConsoleReporter() if world.is_main else SilentReporter()

@@ -56,7 +56,8 @@ class Run:
     reporter: Reporter
     stop: StopRequest
     base: Path | None = None
-    """A checkpoint that stands for earlier stages which this call does not run."""
+    """A checkpoint that stands for earlier stages which this call does not run, and that stage I and III go on from where it has
+    reached them with the same networks."""
     caches: Path | None = None
     """Where caches lie; None: in the run's folder."""
     language_weights: Path | None = None
@@ -191,6 +192,12 @@ def _take_over(model: Mola, stage: str, *, run: Run, made_here: Sequence[str]) -
             same and run.recipe.policy.mixture == "finetuned"
         ):  # it goes on learning, from other demonstrations for instance
             put_weights(model, model_weights(whole), where=str(base))
+            return
+    if stage == "video" and base is not None and _reaches(base, stage):
+        whole = load_checkpoint(base)
+        if whole.recipe.model.backbone == run.recipe.model.backbone:
+            weights = under(read_weights(whole), MODEL_PREFIX + "backbone")
+            put_weights(model.get_submodule("backbone"), weights, where=f"{base}, backbone")
             return
     for source, parts in _needed(stage, run.recipe):
         path = run.folder / source / FINAL

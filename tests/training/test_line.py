@@ -132,6 +132,17 @@ def test_a_variant_takes_the_video_model_of_another_run(blobs: Path, trained: Pa
     assert not any(name.startswith("model.mixture") for name in policy)
 
 
+def test_stage_one_goes_on_from_a_later_checkpoint(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    """Its first step begins with the weights it was given: a step that changes nothing leaves them as they were."""
+    recipe = short("twin-tiny", "video.steps=1", "video.optimizer.learning_rate=1e-12", "video.ema_decay=null")
+    final = train(run_of(tmp_path, blobs, recipe, base=trained / "policy" / "final"), ["video"])
+    before, after = read_weights(load_checkpoint(trained / "policy" / "final")), read_weights(load_checkpoint(final))
+    backbone = [name for name in after if name.startswith("model.backbone.")]
+    assert backbone
+    for name in backbone:
+        torch.testing.assert_close(after[name], before[name], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "name", ["twin-tiny.diffusion-policy", "twin-tiny.from-scratch", "twin-tiny.frozen", "twin-tiny.single-rgb"]
 )

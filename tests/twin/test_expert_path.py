@@ -12,7 +12,10 @@ from mola_core.contracts.types import ActionSpace
 from mola_twin.cell import layout
 from mola_twin.expert.clearance import Obstacle, wrap_quarter
 from mola_twin.expert.expert import HORIZON, PERIOD_NS, make_expert
-from mola_twin.expert.noise import RecoveryNoise
+from mola_twin.expert.fixtures import PressButton
+from mola_twin.expert.home import home_pose
+from mola_twin.expert.noise import MISTAKE, RecoveryNoise
+from mola_twin.expert.pick_place import GrabBowl
 from mola_twin.expert.tool_path import MAX_ACCELERATION, ToolPath, ToolPose, resting
 from mola_twin.lockstep import LockstepRig
 from mola_twin.tasks.instructions import TASKS
@@ -115,6 +118,46 @@ def test_noise_is_seeded_and_changes_the_path(site: Site) -> None:
     noisy = [targets(RecoveryNoise(detour_probability=1.0, aim_m=0.02, seed=4)) for _ in range(2)]
     assert np.array_equal(noisy[0], noisy[1])
     assert not np.allclose(noisy[0], targets(None))
+
+
+def test_an_attempt_that_misses_closes_beside_the_thing_and_has_nothing_more_to_do(site: Site) -> None:
+    with LockstepRig(site) as rig:
+        rig.reset(task="grab_bowl", seed=1)
+        truth = rig.observe().truth
+    tool = home_pose()
+    planned = GrabBowl().begin(truth, tool)
+    noise = RecoveryNoise(miss_probability=1.0, seed=3)
+    missed = noise.disturb(planned)
+    names = [stage.name for stage in missed]
+    assert names[-3:] == [MISTAKE] * 3
+    assert "above" in names, "what comes before the mistake is imitated"
+    meant = planned[[stage.name for stage in planned].index("close")].target(truth, tool)
+    closing = missed[-1].target(truth, tool)
+    assert noise.miss_m[0] <= closing.distance(meant) <= noise.miss_m[1]
+    assert missed[-1].opening == 0.0
+    assert [stage.name for stage in noise.disturb(planned)] == [stage.name for stage in planned], "only once"
+
+
+def test_nothing_is_missed_where_nothing_is_taken(site: Site) -> None:
+    with LockstepRig(site) as rig:
+        rig.reset(task="press_button", seed=1)
+        truth = rig.observe().truth
+    planned = PressButton().begin(truth, home_pose())
+    noise = RecoveryNoise(miss_probability=1.0, seed=3)
+    assert [stage.name for stage in noise.disturb(planned)] == [stage.name for stage in planned]
+
+
+def test_the_bowl_is_taken_on_the_same_side_wherever_there_is_room(site: Site) -> None:
+    """Which of two equal sides it is must not depend on what nobody can see, the number of the stave that comes first."""
+    sides = []
+    with LockstepRig(site) as rig:
+        for seed in range(8):
+            rig.reset(task="grab_bowl", seed=seed)
+            truth = rig.observe().truth
+            skill = GrabBowl()
+            above = next(stage for stage in skill.begin(truth, home_pose()) if stage.name == "above")
+            sides.append(above.target(truth, home_pose()).y - float(truth.objects["bowl"].position[1]))
+    assert sum(side < 0.0 for side in sides) >= 7, sides
 
 
 def test_obstacles_stand_where_the_layout_says() -> None:

@@ -51,7 +51,7 @@ def twin() -> Recipe:
         horizon=io.horizon,
         language=LanguageConfig(encoder="minilm"),
         backbone=StackedVideoConfig(height=96, width=160, num_frames=3, num_cameras=len(CAMERAS)),
-        visual=KeypointsConfig(width=128, inner=64, keypoints=16),
+        visual=KeypointsConfig(width=128, inner=64, keypoints=16, blocks=1),
         mixture=MixtureConfig(
             tokens=FeatureTokensConfig(cameras=(0,), width=96, now_frame=0, future_frame=2, patch=4),
             idm=IdmConfig(

@@ -1,16 +1,25 @@
 """A policy that acts on the whole graph, watched: how often it answers, what the servo makes of it, how far the tool goes."""
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from mola_interfaces.msg import CommandedState, LatentActions, ServoStatus
 
 from mola_core.contracts.errors import MolaError
 from mola_core.contracts.quantiles import quantiles
+from mola_core.contracts.site import load_site
 from mola_nodes import graph
-from mola_nodes.demo.operator_client import OperatorClient
+from mola_nodes.demo.homing import Homing
+from mola_nodes.demo.operator_client import OperatorClient, PolicyRun
+
+_ENGAGED = (ServoStatus.HOLDING, ServoStatus.EXECUTING)
+_TOO_SLOW = ("stale", "silent", "starved")
+_RUN_S = 3000.0
+_LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,9 @@ class PhaseFigures:
     deadline_misses: int
     miss_percent: float
     stops: int
-    """Times that the servo left its engaged states."""
+    """Times that the servo left its engaged states, whatever for."""
+    late_stops: int
+    """Of them, those because inputs went stale or a process fell silent: the graph was too slow."""
     commands_per_s: float
     """Targets that the servo sent to the arm."""
     refused: int
@@ -40,8 +51,9 @@ class PhaseFigures:
 class Watch:
     """What is heard from the graph; written by the spinning thread."""
 
-    answers: list[tuple[float, str]] = field(default_factory=list)
-    """(time of arrival s, bundle)."""
+    answers: list[tuple[float, str, int]] = field(default_factory=list)
+    """(time of arrival s, bundle, number of the run)."""
+    run: int = 0
     path_m: float = 0.0
     _last: np.ndarray | None = None
 
@@ -52,7 +64,7 @@ class Watch:
 
     def note(self, message: LatentActions) -> None:
         """An answer of the policy."""
-        self.answers.append((time.monotonic(), message.bundle_id))
+        self.answers.append((time.monotonic(), message.bundle_id, self.run))
 
     def follow(self, message: CommandedState) -> None:
         """Where the tool is meant to be."""
@@ -60,6 +72,45 @@ class Watch:
         if self._last is not None:
             self.path_m += float(np.linalg.norm(position - self._last))
         self._last = position
+
+
+class KeptRun:
+    """A policy that is kept acting: when a run has ended (the arm hit something, say), the arm is brought home and it runs again."""
+
+    def __init__(self, instruction: str, *, operator: OperatorClient, watch: Watch, site: Path) -> None:
+        self._instruction = instruction
+        self._operator = operator
+        self._watch = watch
+        self._site = site
+        self._homing: Homing | None = None
+        self.endings: list[str] = []
+        """Why runs have ended by themselves."""
+        self.goal = self._start()
+
+    def ensure(self) -> None:
+        """Return with the policy acting and answering."""
+        if self.goal.done:
+            self.endings.append(str(self.goal.result().reason))
+            self._homing = self._homing or Homing(load_site(self._site), operator=self._operator)
+            self._homing.go()
+            self.goal = self._start()
+
+    def act(self, seconds: float) -> None:
+        """Keep it acting for so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.ensure()
+            time.sleep(min(left, _LOOK_S))
+
+    def _start(self) -> PolicyRun:
+        self._operator.resume()
+        self._watch.run += 1
+        before = len(self._watch.answers)
+        goal = self._operator.run(self._instruction, time_limit_s=_RUN_S)
+        self._operator.wait_for(
+            lambda: len(self._watch.answers) > before or goal.done, "an answer of the policy", timeout_s=30.0
+        )
+        return goal
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +135,32 @@ def phase_since(operator: OperatorClient, watch: Watch, begin: Mark) -> PhaseFig
         MolaError: too little to say.
     """
     statuses: Sequence[ServoStatus] = operator.servo_statuses[begin.status :]
-    times = [when for when, _ in watch.answers[begin.answers :]]
-    if len(statuses) < 2 or len(times) < 2:
+    answers = watch.answers[begin.answers :]
+    intervals_ms = [1000.0 * (b[0] - a[0]) for a, b in itertools.pairwise(answers) if a[2] == b[2]]
+    if len(statuses) < 2 or not intervals_ms:
         raise MolaError("the graph said too little to measure; see its log")
-    ticks = statuses[-1].ticks - statuses[0].ticks
-    misses = statuses[-1].deadline_misses - statuses[0].deadline_misses
-    seconds = _stamp_s(statuses[-1]) - _stamp_s(statuses[0])
-    intervals_ms = 1000.0 * np.diff(times)
+    pairs = list(itertools.pairwise(statuses))
+    # a servo process that was started anew counts from the beginning
+    alive = [(a, b) for a, b in pairs if b.ticks >= a.ticks and a.state != ServoStatus.OFFLINE != b.state]
+    ticks = sum(b.ticks - a.ticks for a, b in alive)
+    misses = sum(b.deadline_misses - a.deadline_misses for a, b in alive)
+    seconds = sum(_stamp_s(b) - _stamp_s(a) for a, b in alive)
+    stops = [b for a, b in pairs if a.state in _ENGAGED and b.state not in _ENGAGED]
     p50, p99 = quantiles(intervals_ms, 0.5, 0.99)
     return PhaseFigures(
         seconds=time.monotonic() - begin.time_s,
         ticks=ticks,
         deadline_misses=misses,
         miss_percent=100.0 * misses / max(ticks, 1),
-        stops=statuses[-1].stops - statuses[0].stops,
+        stops=len(stops),
+        late_stops=sum(any(word in status.reason for word in _TOO_SLOW) for status in stops),
         commands_per_s=ticks / max(seconds, 1e-3),
         refused=statuses[-1].chunks_rejected - statuses[0].chunks_rejected,
         path_m=watch.path_m - begin.path_m,
-        answers=len(times),
+        answers=len(answers),
         interval_p50_ms=p50,
         interval_p99_ms=p99,
-        interval_max_ms=float(intervals_ms.max()),
+        interval_max_ms=max(intervals_ms),
     )
 
 
@@ -116,7 +172,7 @@ ROWS: Mapping[str, Callable[[PhaseFigures], str]] = {
     "seconds": lambda phase: f"{phase.seconds:.0f}",
     "late servo ticks": lambda phase: f"{phase.deadline_misses} ({phase.miss_percent:.1f} %)",
     "targets sent to the arm a second": lambda phase: f"{phase.commands_per_s:.1f}",
-    "stops": lambda phase: f"{phase.stops}",
+    "stops, of them because the graph was too slow": lambda phase: f"{phase.stops}, {phase.late_stops}",
     "chunks refused": lambda phase: f"{phase.refused}",
     "path of the tool, m": lambda phase: f"{phase.path_m:.2f}",
     "answers, a second": lambda phase: f"{phase.answers}, {phase.answers / phase.seconds:.1f}",

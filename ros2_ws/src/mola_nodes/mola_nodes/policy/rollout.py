@@ -84,6 +84,8 @@ class Rollout:
         self._clock = clock
         self._last: ActionChunk | None = None
         self._start_ns = 0
+        self._rejected_before = 0
+        self._rejection = ""
         self.chunks_sent = 0
 
     @property
@@ -96,6 +98,8 @@ class Rollout:
     ) -> RolloutEnd:
         """Act until it is done, time limit, cancellation, lost inputs or a stopped arm; leave the arm at rest."""
         self._start_ns = self._clock.monotonic_ns()
+        servo = self._inputs.servo
+        self._rejected_before = 0 if servo is None else int(servo.chunks_rejected)
         try:
             ending = self._refusal() or self._act(time_limit_ns, cancelled=cancelled, progress=progress)
         except MolaError as error:
@@ -138,6 +142,7 @@ class Rollout:
                 return RolloutEnd(RunPolicy.Result.TIME_LIMIT, f"not done within {time_limit_ns / NS_PER_S:g} s")
             if not self._inputs.servo_is_engaged:
                 return self._arm_stopped()
+            self._note_rejection()
             ending = self._planner.ending()
             if ending is not None:
                 return ending
@@ -158,6 +163,12 @@ class Rollout:
         self.chunks_sent += 1
         return sent
 
+    def _note_rejection(self) -> None:
+        """While the arm is engaged, a chunk is refused for what it asks; a plan that is not taken lets the arm stop as stale."""
+        servo = self._inputs.servo
+        if servo is not None and servo.chunks_rejected > self._rejected_before:
+            self._rejection, self._rejected_before = str(servo.last_rejection), int(servo.chunks_rejected)
+
     def _come_to_rest(self) -> None:
         """End on the path: the next quarter of a second of the last plan, said to be final, until the arm holds."""
         if self._last is None:
@@ -174,6 +185,8 @@ class Rollout:
     def _arm_stopped(self) -> RolloutEnd:
         servo = self._inputs.servo
         why = "no word from the controller" if servo is None else servo.reason
+        if self._rejection:
+            why += f"; before, a chunk was refused: {self._rejection}"
         return RolloutEnd(RunPolicy.Result.ARM_STOPPED, f"the arm is stopped ({why}); resume it")
 
 

@@ -14,6 +14,8 @@ ENOUGH_M = 0.012
 """More room than this is not worth a turn of the wrist."""
 TURN_COST = 0.0015
 """m of clearance given up for each rad less of turning."""
+LEAN_COST = 0.02
+"""m of clearance given up for each m further to the side that is leaned to."""
 
 HEIGHTS = {
     "bowl": layout.BOWL_HEIGHT,
@@ -120,15 +122,26 @@ def clearance(grasp: Grasp, things: Sequence[Obstacle]) -> float:
     return float(smallest)
 
 
-def choose(candidates: Sequence[Grasp], things: Sequence[Obstacle], *, places: Sequence[ToolPose] = ()) -> Grasp:
-    """The candidate with most room, at the grasp and (same turn) at each of ``places``; little turning among equals."""
+def choose(
+    candidates: Sequence[Grasp],
+    things: Sequence[Obstacle],
+    *,
+    places: Sequence[ToolPose] = (),
+    lean: tuple[float, float] = (0.0, 0.0),
+) -> Grasp:
+    """The candidate with most room, at the grasp and (same turn) at each of ``places``; among equals, little turning.
+
+    ``lean`` is a direction in the base frame: of equals on two sides of a thing, the one further along it. Without it something
+    nobody can see decides between them, and who imitates learns to waver.
+    """
 
     def score(grasp: Grasp) -> float:
         room = clearance(grasp, things)
         for place in places:
             there = ToolPose(place.x, place.y, place.z, grasp.pose.yaw)
             room = min(room, clearance(Grasp(there, grasp.opening), things))
-        return min(room, ENOUGH_M) - TURN_COST * abs(grasp.pose.yaw)
+        along = lean[0] * grasp.pose.x + lean[1] * grasp.pose.y
+        return min(room, ENOUGH_M) - TURN_COST * abs(grasp.pose.yaw) + LEAN_COST * along
 
     return max(candidates, key=score)
 

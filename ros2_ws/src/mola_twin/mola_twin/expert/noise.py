@@ -22,13 +22,23 @@ class RecoveryNoise:
     detour_rad: float = 0.35
     aim_m: float = 0.0
     """Standard deviation of the place over which the tool first stops before it descends at the right one."""
+    miss_probability: float = 0.0
+    """Chance that the first attempt to take something closes the fingers beside it, and has to be begun again."""
+    miss_m: tuple[float, float] = (0.032, 0.055)
+    """How far beside it: too far to take hold of it."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
+        self._misses = self.miss_probability > 0.0 and self._rng.uniform() < self.miss_probability
 
     def disturb(self, stages: Sequence[Stage]) -> list[Stage]:
-        """The same stages with detours before the stage ``above``."""
+        """The same stages with detours before the stage ``above``, or only those of an attempt that misses."""
+        if self._misses:
+            self._misses = False
+            missed = self._missed(stages)
+            if missed:
+                return missed
         disturbed: list[Stage] = []
         for stage in stages:
             if stage.name == "above" and self._rng.uniform() < self.detour_probability:
@@ -38,6 +48,18 @@ class RecoveryNoise:
                 disturbed.append(self._shifted(stage, shift, name="aim", turn=0.0, drop=0.0))
             disturbed.append(stage)
         return disturbed
+
+    def _missed(self, stages: Sequence[Stage]) -> list[Stage]:
+        """Go over the thing, reach beside it, close, and have nothing more to do; empty where nothing is to be held."""
+        names = [stage.name for stage in stages]
+        if "above" not in names or "close" not in names or stages[names.index("close")].gate is None:
+            return []
+        first, last = names.index("above"), names.index("close")
+        angle, far = self._rng.uniform(-np.pi, np.pi), self._rng.uniform(*self.miss_m)
+        shift = far * np.array([np.cos(angle), np.sin(angle)])
+        beside = [self._shifted(stage, shift, name=MISTAKE, turn=0.0, drop=0.0) for stage in stages[first:last]]
+        closing = replace(self._shifted(stages[last], shift, name=MISTAKE, turn=0.0, drop=0.0), dwell_s=0.35, gate=None)
+        return [*stages[: first + 1], *beside, closing]
 
     def _detour(self, stage: Stage) -> Stage:
         shift = self._rng.uniform(-self.detour_m, self.detour_m, size=2)

@@ -21,6 +21,8 @@ MOVED_M = 0.008
 """An object that moved by more before it is in the hand is reached for anew."""
 DROPPED_M = 0.035
 """An object further than this from where it was held has been lost."""
+BOWL_SIDE = (0.0, -1.0)
+"""The bowl is taken on this side (base frame) where there is room: the wrist camera then looks across it."""
 
 
 def held(name: str) -> Gate:
@@ -134,7 +136,8 @@ class GrabBowl:
                 wrap_quarter(angle - np.pi / 2),
             )
             candidates.append(Grasp(pose, 0.45))
-        self._reach = Reach("bowl", bowl.position.copy(), choose(candidates, obstacles(truth, ignore=("bowl",))))
+        grasp = choose(candidates, obstacles(truth, ignore=("bowl",)), lean=BOWL_SIDE)
+        self._reach = Reach("bowl", bowl.position.copy(), grasp)
         return [
             *self._reach.take(tool, lift_z=TRAVEL_Z, hover_z=0.16),
             Stage("home", fixed(home_pose()), 0.0, carries="bowl", dwell_s=0.5),

@@ -49,6 +49,9 @@ def register(subparsers: Any) -> None:
         "--detour-probability", type=float, default=0.0, help="chance of going to a wrong place first (0)"
     )
     parser.add_argument("--aim-noise", type=float, default=0.0, help="deviation of where the tool first stops, m (0)")
+    parser.add_argument(
+        "--miss-probability", type=float, default=0.0, help="chance of closing beside the thing at first (0)"
+    )
     parser.add_argument("--hold-rows", type=int, default=5, help="rows kept after the task is done (5)")
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--site", type=Path, default=_SITE, help=f"site file ({_SITE})")
@@ -117,6 +120,7 @@ def _plan(arguments: argparse.Namespace, site: "Site") -> "GenerationPlan":
                 calm_share=arguments.calm_share,
                 detour_probability=arguments.detour_probability,
                 aim_m=arguments.aim_noise,
+                miss_probability=arguments.miss_probability,
                 arm_jitter_rad=arguments.arm_jitter,
             ),
             label_stride=arguments.labels,

@@ -72,6 +72,8 @@ def demonstrate(
             return FailedEpisode(assignment, f"{expert.stage}: moved in joint space, which no action row can say")
         rows.add(state=observed.state, meant=chunk, views=views, mistake=mistaken)
         mistaken = expert.stage == MISTAKE
+        if mistaken and any(item.held for item in observed.truth.objects.values()):
+            return FailedEpisode(assignment, "what was to be missed was taken")
         verdict = rig.success()
         if chunk.final and verdict.done:
             if left == 0:
@@ -99,7 +101,12 @@ def _manner(assignment: Assignment, noise: NoisePlan) -> _Manner:
     calm = rng.uniform() < noise.calm_share
     return _Manner(
         bursts=Bursts(scale=0.0 if calm else noise.bursts * float(rng.uniform(0.4, 1.3)), seed=seed),
-        noise=RecoveryNoise(detour_probability=noise.detour_probability, aim_m=noise.aim_m, seed=seed),
+        noise=RecoveryNoise(
+            detour_probability=noise.detour_probability,
+            aim_m=noise.aim_m,
+            miss_probability=noise.miss_probability,
+            seed=seed,
+        ),
         arm_jitter_rad=noise.arm_jitter_rad if rng.uniform() < 0.5 else 0.0,
     )
 

@@ -26,6 +26,8 @@ class NoisePlan(BaseModel):
     """Approaches that first go to a wrong place (:mod:`mola_twin.expert.noise`); the way there is marked as a mistake."""
     aim_m: float = Field(default=0.0, ge=0.0, le=0.05)
     """Standard deviation of where the tool first stops before it descends."""
+    miss_probability: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Episodes whose first attempt closes the fingers beside the thing; what comes before it is begun again is marked as a mistake."""
 
 
 class GenerationPlan(BaseModel):
