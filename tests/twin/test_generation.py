@@ -10,22 +10,28 @@ import pytest
 from mola_core.cli.dispatch import main
 from mola_core.contracts.errors import ChunkRejectedError, ConfigError
 from mola_core.contracts.io_spec import CameraView
+from mola_core.contracts.rig import EpisodeStart, RigView
 from mola_core.contracts.site import load_site
+from mola_core.contracts.types import ActionChunk, ActionSpace
 from mola_core.data.labels.store import LabelFolder
 from mola_core.data.lerobot.reader import LeRobotReader
 from mola_core.data.opening import open_episodes, open_samples
 from mola_core.data.sample import LABELS, WindowSpec
+from mola_core.evaluation.sources import Decision
 from mola_core.teachers.labelling import Part, label_dataset
 from mola_core.teachers.protocol import TeacherError, TeacherSettings, open_teacher
 from mola_twin.cell.model import build_cell_model
+from mola_twin.generation import lead
 from mola_twin.generation.campaign import EpisodeMaker
+from mola_twin.generation.demonstration import Demonstration, FailedEpisode, demonstrate
 from mola_twin.generation.desk import GenerationDesk
-from mola_twin.generation.plan import Assignment, GenerationPlan, NoisePlan
+from mola_twin.generation.plan import Assignment, GenerationPlan, LeadPlan, NoisePlan
 from mola_twin.labels.classes import CLASSES, body_of_geom, class_of_geom
 from mola_twin.labels.geom_renderer import NOTHING
 from mola_twin.labels.scene_recorder import TEACHER, scene_info
 from mola_twin.lockstep import LockstepRig
 from mola_twin.tasks.seeds import EVALUATION_SEEDS, TRAINING_SEEDS, require_training_seeds
+from mola_twin.tasks.success import Success
 
 SITE = Path(__file__).parents[2] / "launch/sites/twin.yaml"
 PLAN = GenerationPlan(
@@ -269,3 +275,75 @@ def test_command_generates_in_parallel(tmp_path: Path, capsys: pytest.CaptureFix
     assert main([*words, "--view", "64x64", "--arm-jitter", "0", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["figures"]["episodes"] == 2
+
+
+class _Wanderer:
+    """A policy that goes up and to the side, as the rig sees it."""
+
+    execute_ns = 500_000_000
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def begin(self, _start: EpisodeStart) -> None:
+        self.asked = 0
+
+    def decide(self, _rig: object, view: RigView) -> Decision:
+        self.asked += 1
+        goal = np.tile(view.state.base_from_tcp, (16, 1))
+        goal[:, 1] += 0.004 * np.arange(1, 17)
+        chunk = ActionChunk(
+            sequence=self.asked,
+            source="policy",
+            bundle_id="",
+            stamp_ns=view.stamp_ns,
+            alive_stamp_ns=view.stamp_ns,
+            start_ns=view.stamp_ns + 100_000_000,
+            period_ns=100_000_000,
+            space=ActionSpace.TCP,
+            targets=goal,
+            gripper_openings=np.full(16, 0.2),
+            execute_steps=5,
+            final=False,
+        )
+        return Decision(chunk)
+
+
+def test_a_policy_leads_and_the_expert_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the policy did is kept to be seen and not to be imitated; from where it has got to the expert does the task."""
+    wanderer = _Wanderer()
+    monkeypatch.setattr(lead, "open_source", lambda _choice: wanderer)
+    monkeypatch.setattr(lead, "PolicySource", _Wanderer)
+    leading = LeadPlan(policy="somewhere", identity="none", shortest_s=1.5, longest_s=1.5)
+    plan = PLAN.model_copy(update={"lead": leading, "noise": NoisePlan(calm_share=1.0, arm_jitter_rad=0.0)})
+    with LockstepRig(load_site(SITE)) as rig:
+        made = demonstrate(rig, Assignment("press_button", 10_000), plan, lead=lead.Lead(leading))
+    assert isinstance(made, Demonstration), made
+    assert made.mistakes == [[0, 15]]
+    assert wanderer.asked == 3
+    drift = made.state[14, 7] - made.state[0, 7]
+    assert 0.02 < drift < 0.08
+    assert np.linalg.norm(made.action[15, :3] - made.state[15, 6:9]) < 0.01, "the expert begins where the arm is"
+    assert made.action[16:, 6].min() == 0.0
+
+
+def test_an_episode_that_the_policy_does_alone_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lead, "open_source", lambda _choice: _Wanderer())
+    monkeypatch.setattr(lead, "PolicySource", _Wanderer)
+    leading = LeadPlan(policy="somewhere", identity="none", shortest_s=1.5, longest_s=1.5)
+    with LockstepRig(load_site(SITE)) as rig:
+        monkeypatch.setattr(
+            rig, "success", lambda: Success("press_button", done=True, held_s=1.0, dwell_s=0.0, conditions={})
+        )
+        made = demonstrate(rig, Assignment("press_button", 10_000), PLAN, lead=lead.Lead(leading))
+    assert isinstance(made, FailedEpisode)
+    assert made.outcome == "the policy did it alone"
+
+
+def test_a_lead_without_a_policy_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["data", "generate", str(tmp_path / "demos"), "--site", str(SITE), "--episodes", "1"]
+    assert main([*words, "--lead", str(tmp_path / "nothing")]) == 2
+    assert "is neither expert nor hold nor a folder with" in capsys.readouterr().err
+    assert main([*words, "--lead", "expert"]) == 2
+    assert "--lead expert is no policy" in capsys.readouterr().err
+    assert not (tmp_path / "demos.generation").exists()

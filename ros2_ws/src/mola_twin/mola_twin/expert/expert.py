@@ -38,7 +38,7 @@ STRAYED_M = 0.12
 FORGOTTEN_NS = NS_PER_S
 """Called again after a longer pause than this, it begins again from where the arm is."""
 UPRIGHT_RAD = 0.06
-"""A tool tilted by more is first brought home in joint space."""
+"""A tool tilted by more is first brought home in joint space, unless the caller says otherwise."""
 SOURCE = "expert"
 
 SKILLS: dict[str, type[Skill]] = {
@@ -50,25 +50,32 @@ SKILLS: dict[str, type[Skill]] = {
 }
 
 
-def make_expert(task: str, site: Site, *, noise: RecoveryNoise | None = None) -> "Expert":
+def make_expert(
+    task: str, site: Site, *, noise: RecoveryNoise | None = None, upright_rad: float = UPRIGHT_RAD
+) -> "Expert":
     """The expert for ``task``; ``noise`` adds seeded mistakes for it to recover from.
+
+    A tool tilted by more than ``upright_rad`` at the beginning is first brought home in joint space.
 
     Raises:
         ConfigError: there is no such task.
     """
     if task not in SKILLS:
         raise ConfigError(f"task {task!r} is not known; choose one of {', '.join(TASKS)}")
-    return Expert(task=task, site=site, skill=SKILLS[task](), noise=noise or RecoveryNoise())
+    return Expert(task=task, site=site, skill=SKILLS[task](), noise=noise or RecoveryNoise(), upright_rad=upright_rad)
 
 
 class Expert:
     """One episode of one task. Not thread-safe."""
 
-    def __init__(self, *, task: str, site: Site, skill: Skill, noise: RecoveryNoise) -> None:
+    def __init__(
+        self, *, task: str, site: Site, skill: Skill, noise: RecoveryNoise, upright_rad: float = UPRIGHT_RAD
+    ) -> None:
         self.task = task
         self._home_joints = np.array(site.arm.home)
         self._skill = skill
         self._noise = noise
+        self._upright_rad = upright_rad
         self._sequence = 0
         self._path = ToolPath(resting(ToolPose(0.0, 0.0, 0.0, 0.0)))
         self._path_ns: int | None = None
@@ -90,7 +97,7 @@ class Expert:
         """What to do from ``now_ns`` on, resting on ``truth`` and ``state``."""
         base_from_tcp = transform_from_pose(state.base_from_tcp)
         underway = self._path_ns is not None and now_ns - self._path_ns < FORGOTTEN_NS
-        if self._homing is not None or (not underway and tilt_from_vertical(base_from_tcp) > UPRIGHT_RAD):
+        if self._homing is not None or (not underway and tilt_from_vertical(base_from_tcp) > self._upright_rad):
             chunk = self._straighten(truth=truth, state=state, now_ns=now_ns)
             if chunk is not None:
                 return chunk

@@ -14,6 +14,7 @@ from mola_core.data.labels.store import save_arrays
 from mola_twin.cell.physics import ResetRefusedError
 from mola_twin.generation.demonstration import Demonstration, FailedEpisode, demonstrate
 from mola_twin.generation.desk import GenerationDesk
+from mola_twin.generation.lead import Lead
 from mola_twin.generation.plan import Assignment
 from mola_twin.labels.scene_recorder import SceneRecorder
 from mola_twin.lockstep import LockstepRig
@@ -73,6 +74,7 @@ class EpisodeMaker:
         self._desk = desk
         self._rig = LockstepRig(site)
         self._recorder: SceneRecorder | None = None
+        self._lead = None if desk.plan.lead is None else Lead(desk.plan.lead)
         if desk.plan.label_stride:
             width, height = desk.plan.label_size
             self._recorder = SceneRecorder(self._rig, cameras=desk.plan.cameras, width=width, height=height)
@@ -80,7 +82,7 @@ class EpisodeMaker:
     def make(self, assignment: Assignment) -> str:
         """Run and store one episode; why it failed, or nothing."""
         try:
-            result = demonstrate(self._rig, assignment, self._desk.plan, recorder=self._recorder)
+            result = demonstrate(self._rig, assignment, self._desk.plan, recorder=self._recorder, lead=self._lead)
         except (ChunkRejectedError, ResetRefusedError) as error:
             result = FailedEpisode(assignment, str(error))
         if isinstance(result, FailedEpisode):

@@ -52,6 +52,12 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--miss-probability", type=float, default=0.0, help="chance of closing beside the thing at first (0)"
     )
+    parser.add_argument(
+        "--lead",
+        metavar="POLICY",
+        help="checkpoint or bundle that acts first; the expert takes over, and is what is imitated",
+    )
+    parser.add_argument("--lead-s", type=float, default=12.0, help="the longest time that it leads, s (12)")
     parser.add_argument("--hold-rows", type=int, default=5, help="rows kept after the task is done (5)")
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--site", type=Path, default=_SITE, help=f"site file ({_SITE})")
@@ -94,6 +100,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace, site: "Site") -> "GenerationPlan":
     from pydantic import ValidationError  # noqa: PLC0415  # help stays fast
 
+    from mola_twin.generation.lead import lead_plan  # noqa: PLC0415
     from mola_twin.generation.plan import GenerationPlan, NoisePlan  # noqa: PLC0415
     from mola_twin.tasks.instructions import TASKS, task_spec  # noqa: PLC0415
     from mola_twin.tasks.seeds import require_training_seeds  # noqa: PLC0415
@@ -123,6 +130,7 @@ def _plan(arguments: argparse.Namespace, site: "Site") -> "GenerationPlan":
                 miss_probability=arguments.miss_probability,
                 arm_jitter_rad=arguments.arm_jitter,
             ),
+            lead=None if arguments.lead is None else lead_plan(arguments.lead, longest_s=arguments.lead_s),
             label_stride=arguments.labels,
         )
     except ValidationError as error:

@@ -4,19 +4,26 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from mola_core.contracts.errors import ChunkRejectedError
 from mola_core.contracts.preprocess import view_of
+from mola_core.contracts.rig import EpisodeStart
 from mola_core.contracts.types import ActionChunk, ActionSpace, RobotState
+from mola_twin.evaluation_rig import EvaluationRig
 from mola_twin.expert.bursts import Bursts
-from mola_twin.expert.expert import make_expert
+from mola_twin.expert.expert import UPRIGHT_RAD, make_expert
 from mola_twin.expert.noise import MISTAKE, RecoveryNoise
 from mola_twin.expert.trials import unmet
+from mola_twin.generation.lead import Lead
 from mola_twin.generation.plan import Assignment, GenerationPlan, NoisePlan
 from mola_twin.labels.scene_recorder import SceneRecorder
 from mola_twin.lockstep import LockstepRig
 from mola_twin.tasks.instructions import task_spec
+from mola_twin.tasks.truth import Truth
+
+_TILTED_RAD = 0.35
+"""A policy tilts the tool a little; the expert rights it on the way."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Demonstration:
     action: Float32[np.ndarray, "R 7"]
     """The ``base_from_tcp`` and opening that the expert means at the row's own stamp; what is executed may be pushed off it."""
     mistake: Bool[np.ndarray, "R"]
-    """Whether that was commanded on a detour, which is there to be recovered from and not to be imitated."""
+    """Whether that was commanded on a detour or by a leading policy, which is there to be recovered from and not to be imitated."""
     views: dict[str, UInt8[np.ndarray, "R height width 3"]]
 
     @property
@@ -48,7 +55,12 @@ class FailedEpisode:
 
 
 def demonstrate(
-    rig: LockstepRig, assignment: Assignment, plan: GenerationPlan, *, recorder: SceneRecorder | None = None
+    rig: LockstepRig,
+    assignment: Assignment,
+    plan: GenerationPlan,
+    *,
+    recorder: SceneRecorder | None = None,
+    lead: Lead | None = None,
 ) -> Demonstration | FailedEpisode:
     """Run one episode; the same assignment and plan give the same rows, bit for bit. ``recorder`` labels each of them."""
     manner = _manner(assignment, plan.noise)
@@ -57,33 +69,102 @@ def demonstrate(
     )
     if recorder is not None:
         recorder.begin()
-    expert = make_expert(assignment.task, rig.site, noise=manner.noise)
-    limit_s = task_spec(assignment.task).time_limit_s
-    rows = _Rows(plan)
-    left = plan.hold_rows
-    mistaken = False
-    while True:
-        observed = rig.observe()
-        views = {name: _view(rig, name, plan) for name in plan.cameras}
-        if recorder is not None:
-            recorder.add_row()
-        chunk = expert.act(truth=observed.truth, state=observed.state, now_ns=rig.clock.now_ns())
-        if chunk.space is not ActionSpace.TCP:
-            return FailedEpisode(assignment, f"{expert.stage}: moved in joint space, which no action row can say")
-        rows.add(state=observed.state, meant=chunk, views=views, mistake=mistaken)
-        mistaken = expert.stage == MISTAKE
-        if mistaken and any(item.held for item in observed.truth.objects.values()):
-            return FailedEpisode(assignment, "what was to be missed was taken")
-        verdict = rig.success()
-        if chunk.final and verdict.done:
-            if left == 0:
-                return rows.finished(assignment, instruction=start.instruction)
-            left -= 1
-        elif chunk.final or rig.cell.elapsed_s >= limit_s:
-            return FailedEpisode(assignment, f"{expert.stage}: {unmet(verdict.conditions)}")
-        _execute(rig, chunk, pushed=manner.bursts.push(chunk, stage=expert.stage), duration_s=plan.period_ms / 1000)
-        if not rig.engaged:
-            return FailedEpisode(assignment, f"servo stopped in {expert.stage}: {rig.stop_reason}")
+    scene = _Scene(rig, assignment, plan, recorder=recorder, rows=_Rows(plan))
+    if lead is not None:
+        why = scene.follow(lead, instruction=start.instruction)
+        if why:
+            return FailedEpisode(assignment, why)
+    why = scene.show(manner, upright_rad=UPRIGHT_RAD if lead is None else _TILTED_RAD)
+    return FailedEpisode(assignment, why) if why else scene.rows.finished(assignment, instruction=start.instruction)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """An episode under way."""
+
+    rig: LockstepRig
+    assignment: Assignment
+    plan: GenerationPlan
+    recorder: SceneRecorder | None
+    rows: "_Rows"
+
+    def follow(self, lead: Lead, *, instruction: str) -> str:
+        """Let the policy act for its time, and on for as long as it holds something; why the episode is of no use, or nothing."""
+        rig, one = self.rig, self.assignment
+        limit_s = task_spec(one.task).time_limit_s
+        begin = EpisodeStart(
+            task=one.task, seed=one.seed, variant=self.plan.variant, instruction=instruction, time_limit_s=limit_s
+        )
+        until_s = lead.begin(begin, seed=zlib.crc32(one.key.encode()))
+        while rig.cell.elapsed_s < until_s or _holds_something(rig.truth()):
+            frames, state = self._look(), rig.state()
+            now = rig.commanded()
+            self.rows.add(
+                state=state,
+                action=np.concatenate([now.base_from_tcp, [now.gripper_opening]]),
+                views=self._views(frames),
+                mistake=True,
+            )
+            chunk = lead.act(EvaluationRig(rig), frames=frames, state=state, now_ns=rig.clock.now_ns())
+            try:
+                rig.step(chunk, duration_s=self.plan.period_ms / 1000)
+            except ChunkRejectedError as error:
+                return f"under the policy: {error}"
+            if not rig.engaged:
+                return f"under the policy the servo stopped: {rig.stop_reason}"
+            if rig.success().done:
+                return "the policy did it alone"
+            if rig.cell.elapsed_s >= limit_s:
+                return "the policy held something to the end"
+        return ""
+
+    def show(self, manner: "_Manner", *, upright_rad: float) -> str:
+        """Let the expert do the task from here; why it did not, or nothing."""
+        rig, task = self.rig, self.assignment.task
+        expert = make_expert(task, rig.site, noise=manner.noise, upright_rad=upright_rad)
+        limit_s = rig.cell.elapsed_s + task_spec(task).time_limit_s
+        left = self.plan.hold_rows
+        mistaken = False
+        while True:
+            observed, views = rig.observe(), self._views(self._look())
+            chunk = expert.act(truth=observed.truth, state=observed.state, now_ns=rig.clock.now_ns())
+            if chunk.space is not ActionSpace.TCP:
+                return f"{expert.stage}: moved in joint space, which no action row can say"
+            action = np.concatenate([chunk.targets[0], chunk.gripper_openings[:1]])
+            self.rows.add(state=observed.state, action=action, views=views, mistake=mistaken)
+            mistaken = expert.stage == MISTAKE
+            if mistaken and _holds_something(observed.truth):
+                return "what was to be missed was taken"
+            verdict = rig.success()
+            if chunk.final and verdict.done:
+                if left == 0:
+                    return ""
+                left -= 1
+            elif chunk.final or rig.cell.elapsed_s >= limit_s:
+                return f"{expert.stage}: {unmet(verdict.conditions)}"
+            pushed = manner.bursts.push(chunk, stage=expert.stage)
+            _execute(rig, chunk, pushed=pushed, duration_s=self.plan.period_ms / 1000)
+            if not rig.engaged:
+                return f"servo stopped in {expert.stage}: {rig.stop_reason}"
+
+    def _look(self) -> dict[str, UInt8[np.ndarray, "height width 3"]]:
+        """The cameras' streams now; the moment is labelled."""
+        if self.recorder is not None:
+            self.recorder.add_row()
+        streams = self.rig.site.cameras
+        return {
+            name: self.rig.frame(name, width=streams[name].width, height=streams[name].height).color
+            for name in self.plan.cameras
+        }
+
+    def _views(self, frames: dict[str, np.ndarray]) -> dict[str, UInt8[np.ndarray, "height width 3"]]:
+        """What the live preprocessing makes of them."""
+        width, height = self.plan.view_width, self.plan.view_height
+        return {name: view_of(color, view_width=width, view_height=height) for name, color in frames.items()}
+
+
+def _holds_something(truth: Truth) -> bool:
+    return any(item.held for item in truth.objects.values())
 
 
 @dataclass(frozen=True)
@@ -111,13 +192,6 @@ def _manner(assignment: Assignment, noise: NoisePlan) -> _Manner:
     )
 
 
-def _view(rig: LockstepRig, name: str, plan: GenerationPlan) -> UInt8[np.ndarray, "height width 3"]:
-    """What the live preprocessing makes of the camera's stream."""
-    stream = rig.site.cameras[name]
-    color = rig.frame(name, width=stream.width, height=stream.height).color
-    return view_of(color, view_width=plan.view_width, view_height=plan.view_height)
-
-
 def _execute(rig: LockstepRig, chunk: ActionChunk, *, pushed: ActionChunk, duration_s: float) -> None:
     """Do ``pushed``, or ``chunk`` where the door refuses that (outside the workspace, too far)."""
     try:
@@ -135,10 +209,12 @@ class _Rows:
         self._mistake: list[bool] = []
         self._views: dict[str, list[np.ndarray]] = {name: [] for name in plan.cameras}
 
-    def add(self, *, state: RobotState, meant: ActionChunk, views: dict[str, np.ndarray], mistake: bool) -> None:
+    def add(
+        self, *, state: RobotState, action: Float[np.ndarray, "7"], views: dict[str, np.ndarray], mistake: bool
+    ) -> None:
         assert state.gripper_opening is not None  # noqa: S101  # the twin's gripper always answers
         self._state.append(np.concatenate([state.joint_positions, state.base_from_tcp, [state.gripper_opening]]))
-        self._action.append(np.concatenate([meant.targets[0], meant.gripper_openings[:1]]))
+        self._action.append(action)
         self._mistake.append(mistake)
         for name, view in views.items():
             self._views[name].append(view)

@@ -30,6 +30,26 @@ class NoisePlan(BaseModel):
     """Episodes whose first attempt closes the fingers beside the thing; what comes before it is begun again is marked as a mistake."""
 
 
+class LeadPlan(BaseModel):
+    """A policy that drives first; see :mod:`mola_twin.generation.lead`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    policy: str
+    """Folder of a checkpoint or bundle."""
+    identity: str
+    """Of what lies there."""
+    shortest_s: float = Field(default=1.0, ge=0.0, le=60.0)
+    longest_s: float = Field(default=12.0, ge=0.0, le=60.0)
+    """Each episode draws its own time in between."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.longest_s < self.shortest_s:
+            raise ValueError(f"longest_s {self.longest_s:g} is below shortest_s {self.shortest_s:g}")
+        return self
+
+
 class GenerationPlan(BaseModel):
     """Every task is done once from each seed; one that is named twice, once more from as many further seeds."""
 
@@ -46,6 +66,8 @@ class GenerationPlan(BaseModel):
     hold_rows: int = Field(default=5, ge=0, le=50)
     """Rows kept after the task is done: what doing nothing looks like."""
     noise: NoisePlan = NoisePlan()
+    lead: LeadPlan | None = None
+    """None: the expert does everything."""
     label_stride: int = Field(default=0, ge=0, le=16)
     """Exact label maps have one cell for so many pixels of the view, each way; 0: none."""
 

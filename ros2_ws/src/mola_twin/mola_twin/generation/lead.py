@@ -1,0 +1,68 @@
+"""A policy drives first and the expert takes over: demonstrations of the way back from where a policy really gets to.
+
+What people do who watch a policy and take the stick when it goes wrong (HG-DAgger, Kelly et al. 2019). Rows under the policy are
+there to be seen and not to be imitated.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import UInt8
+
+from mola_core.contracts.errors import ConfigError
+from mola_core.contracts.rig import EpisodeStart, LockstepRig, RigView
+from mola_core.contracts.types import ActionChunk, RobotState
+from mola_core.evaluation.policies import WITHOUT_POLICY, PolicyChoice, identity_of, open_source
+from mola_core.evaluation.sources import PolicySource
+from mola_twin.generation.plan import LeadPlan
+
+__all__ = ["Lead", "lead_plan"]
+
+
+def lead_plan(policy: str, *, longest_s: float) -> LeadPlan:
+    """The plan of a lead by the checkpoint or bundle in the folder ``policy``.
+
+    Raises:
+        ConfigError: it is one of the words that stand for no policy.
+        EvaluationError: there is none.
+    """
+    if policy in WITHOUT_POLICY:
+        raise ConfigError(f"--lead {policy} is no policy: give the folder of a checkpoint or bundle")
+    return LeadPlan(policy=policy, identity=identity_of(PolicyChoice(policy)), longest_s=longest_s)
+
+
+class Lead:
+    """One policy that leads in one episode after the other."""
+
+    def __init__(self, plan: LeadPlan) -> None:
+        """Open the policy. Raises as :func:`mola_core.evaluation.policies.open_policy`."""
+        self.plan = plan
+        source = open_source(PolicyChoice(plan.policy))
+        assert isinstance(source, PolicySource)  # noqa: S101  # ``lead_plan`` asked for its identity, words have none
+        self._source = source
+        self._sequence = itertools.count()
+        self._chunk: ActionChunk | None = None
+        self._decided_ns = 0
+
+    def begin(self, start: EpisodeStart, *, seed: int) -> float:
+        """An episode begins; for how long the policy leads in it, s."""
+        self._source.begin(start)
+        self._sequence = itertools.count()
+        self._chunk = None
+        return float(np.random.default_rng([seed, 1]).uniform(self.plan.shortest_s, self.plan.longest_s))
+
+    def act(
+        self,
+        rig: LockstepRig,
+        *,
+        frames: Mapping[str, UInt8[np.ndarray, "height width 3"]],
+        state: RobotState,
+        now_ns: int,
+    ) -> ActionChunk:
+        """What to do for the next period; call it every period. ``frames`` are those of the live streams."""
+        if self._chunk is None or now_ns - self._decided_ns >= self._source.execute_ns:
+            view = RigView(stamp_ns=now_ns, frames=dict(frames), state=state)
+            self._chunk, self._decided_ns = self._source.decide(rig, view).chunk, now_ns
+        return replace(self._chunk, sequence=next(self._sequence), alive_stamp_ns=now_ns)
