@@ -29,7 +29,7 @@ def register(subparsers: Any) -> None:
         action="append",
         default=[],
         metavar="NAME/VERSION",
-        help="of the learned policy (the newest in the folder); a second one takes over in the middle of the first task",
+        help="of the learned policy; a second one takes over in the middle of the first task (the last two versions in the folder)",
     )
     parser.add_argument(
         "--models", type=Path, default=Path("models"), metavar="DIR", help="folder of bundles (default: %(default)s)"

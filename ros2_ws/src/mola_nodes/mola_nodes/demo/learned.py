@@ -17,19 +17,25 @@ _SWAP_AFTER_S = 1.5
 _OPERATOR = "demo"
 
 
-def newest_bundles(models: Path) -> tuple[str, ...]:
-    """The newest version in ``models`` to serve, and the one before it, where there is one, to take over.
+def bundles_to_show(models: Path) -> tuple[str, ...]:
+    """The newest version in ``models``; where there is one before it, that serves at first and the newest takes over.
 
     Raises:
         ConfigError: no bundle is there.
     """
-    found = sorted(models.glob(f"*/*/{MANIFEST}"), key=lambda path: path.parent.name, reverse=True)
+    found = sorted(models.glob(f"*/*/{MANIFEST}"), key=_age)
     if not found:
         raise ConfigError(
             f"{models} holds no bundle; make one (mola export, mola bundle make), or name another --models"
         )
-    name = found[0].parent.parent.name
-    return tuple(f"{name}/{path.parent.name}" for path in found if path.parent.parent.name == name)[:2]
+    name = found[-1].parent.parent.name
+    return tuple(f"{name}/{path.parent.name}" for path in found if path.parent.parent.name == name)[-2:]
+
+
+def _age(manifest: Path) -> tuple[int, str]:
+    """Versions in order: numbers as numbers, other words before them."""
+    version = manifest.parent.name
+    return (int(version) if version.isdecimal() else -1, version)
 
 
 class LearnedDemo:

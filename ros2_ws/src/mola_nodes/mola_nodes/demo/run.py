@@ -12,7 +12,7 @@ from mola_nodes.demo.episodes import EpisodeResult, episode_result
 from mola_nodes.demo.filming import CameraFilm
 from mola_nodes.demo.homing import Homing
 from mola_nodes.demo.judge import TwinJudge
-from mola_nodes.demo.learned import LearnedDemo, newest_bundles
+from mola_nodes.demo.learned import LearnedDemo, bundles_to_show
 from mola_nodes.running_twin import DEFAULT_HOST, RunningTwin
 from mola_twin.tasks.instructions import TASKS
 from mola_twin.world_client import WorldClient, WorldStart
@@ -92,7 +92,7 @@ def run_demo(options: DemoOptions, *, say: Callable[[str], None]) -> DemoResult:
 def _learned_demo(options: DemoOptions, *, say: Callable[[str], None]) -> LearnedDemo | None:
     if options.policy == SCRIPTED:
         return None
-    bundles = options.bundles or newest_bundles(options.models)
+    bundles = options.bundles or bundles_to_show(options.models)
     return LearnedDemo(models=options.models, bundles=bundles, store=options.out / "episodes", say=say)
 
 
