@@ -58,9 +58,11 @@ class Keypoints(nn.Module):
         config = self.config
         asked = functional.silu(self.words(instruction.tokens, mask=instruction.mask))  # B I
         scale, shift = rearrange(self.told(asked), "b (p two i) -> two p b 1 i", two=2, i=config.inner)
+        # places first and channels last from here on: nothing below has to be copied into another order
+        x = rearrange(features, "b c t f h w -> (c t) b h w f")
         if self.look is not None:
-            features = self.look(features, asked)
-        x = self.norm(rearrange(features, "b c t f h w -> (c t) b (h w) f"))
+            x = self.look(x, asked)
+        x = self.norm(x.flatten(2, 3))
         batch = x.shape[1]
         x = _by_item(torch.bmm(x.flatten(1, 2), self.enter.to(x.dtype)), batch=batch)  # p B n I
         x = functional.relu(x * (1 + scale) + shift).flatten(1, 2)
@@ -84,18 +86,13 @@ class Look(nn.Module):
         self.place = nn.Parameter(0.02 * torch.randn(places, config.inner))
         self.blocks = nn.ModuleList(Mix(config.inner, embedding=config.inner) for _ in range(config.blocks))
 
-    def forward(
-        self, features: Float[Tensor, "B C T F h w"], asked: Float[Tensor, "B I"]
-    ) -> Float[Tensor, "B C T I h w"]:
-        batch, cameras = features.shape[:2]
-        told = rearrange(asked[:, None] + self.place, "b p i -> (b p) i")
-        x: Tensor = self.enter(
-            rearrange(features, "b c t f h w -> (b c t) f h w").contiguous(memory_format=torch.channels_last)
-        )
+    def forward(self, x: Float[Tensor, "p B h w F"], asked: Float[Tensor, "B I"]) -> Float[Tensor, "p B h w I"]:
+        batch = x.shape[1]
+        told = rearrange(asked + self.place[:, None], "p b i -> (p b) i")
+        x = self.enter(x.contiguous().flatten(0, 1).permute(0, 3, 1, 2))  # pB I h w, channels last in memory
         for block in self.blocks:
             x = block(x, told)
-        looked: Tensor = rearrange(x, "(b c t) i h w -> b c t i h w", b=batch, c=cameras)
-        return looked
+        return rearrange(x, "(p b) i h w -> p b h w i", b=batch)
 
 
 def _by_item(x: Float[Tensor, "p Bn I"], *, batch: int) -> Float[Tensor, "p B n I"]:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mola_core.contracts.clock import NS_PER_S, Clock, SystemClock
-from mola_core.contracts.errors import ConfigError, MolaError
+from mola_core.contracts.errors import MolaError
 from mola_core.training.averaging import AveragedWeights
 from mola_core.training.batches import on_device, parts_of_steps
 from mola_core.training.checkpoint import Checkpoint, load_checkpoint, read_resumable, read_weights, save_checkpoint
@@ -96,8 +96,6 @@ class Trainer:
 
     def __init__(self, stage: Stage, around: Surroundings) -> None:
         self.stage, self.around, self.spec, self.world = stage, around, stage.spec, around.world
-        if around.within_s is not None and around.world.size > 1:
-            raise ConfigError("--within is for one process: several have no clock in common; set the stages' steps")
         self.parts = require_even_parts(stage.spec, around.world, stage=stage.name)
         require_spread(stage.objective, around.world, stage=stage.name)
         require_memory(stage.objective, stage.spec, around.world, stage=stage.name)
@@ -202,11 +200,12 @@ class Trainer:
         return {name: value.detach().float() for name, value in losses.items()}
 
     def _account(self, step: int, totals: Mapping[str, Tensor], batches: Sequence[Batch]) -> bool:
-        """Add the step's losses to the sums; all processes learn of a bad one, and of a wish to stop."""
+        """Add the step's losses to the sums; all processes learn of a bad one, of a wish to stop, and of the time."""
         names = sorted(totals)
-        stop = torch.tensor([float(self.around.stop.requested)], device=self.world.device)
-        row = self.world.mean(torch.cat([torch.stack([totals[name] for name in names]), stop]))
-        values = dict(zip(names, row[:-1].tolist(), strict=True))
+        own = torch.tensor([self._pace.spent_s(), float(self.around.stop.requested)], device=self.world.device)
+        row = self.world.mean(torch.cat([torch.stack([totals[name] for name in names]), own]))
+        values = dict(zip(names, row[:-2].tolist(), strict=True))
+        self._pace.agree(float(row[-2]))
         if not bool(torch.isfinite(row).all()):
             self._refuse(step, f"losses {values}", batches)
         for name, value in values.items():

@@ -22,8 +22,8 @@ def make_optimizer(parameters: Mapping[str, nn.Parameter], spec: OptimizerSpec) 
         {"params": plain, "weight_decay": 0.0},
     ]
     filled = [group for group in groups if group["params"]]
-    fused = all(parameter.is_cuda for parameter in parameters.values())  # one kernel in place of many
-    return torch.optim.AdamW(filled, lr=spec.learning_rate, betas=spec.betas, fused=fused)
+    # fused: one kernel in place of many
+    return torch.optim.AdamW(filled, lr=spec.learning_rate, betas=spec.betas, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -42,9 +42,19 @@ def inference_dtype(device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if device.type == "cuda" or cpu_has_bf16_matrices() else None
 
 
+def working_dtype(device: torch.device) -> torch.dtype:
+    """What matrices are multiplied in here and now: under autocast its type, fp32 otherwise."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
+
+
 def make_scaler(spec: StageSpec, device: torch.device) -> torch.amp.GradScaler:
     """Scales losses in fp16, whose small gradients would vanish; does nothing otherwise."""
     return torch.amp.GradScaler(device.type, enabled=autocast_dtype(spec, device) is torch.float16)
+
+
+def flush_denormals() -> None:
+    """Numbers below 1e-38 count as zero: second moments of small gradients are such, and a CPU is many times slower with them."""
+    torch.set_flush_denormal(True)
 
 
 @functools.cache

@@ -22,6 +22,7 @@ from mola_core.training.draws import Draws
 from mola_core.training.imagining import backbone_of, encoded, imagine_from
 from mola_core.training.jitter import jittered
 from mola_core.training.naming import all_but
+from mola_core.training.optimization import working_dtype
 from mola_core.training.recipe import PictureJitter, PolicyStage
 from mola_core.training.resident import Field, arranged, resident
 from mola_core.training.rows import rows_of
@@ -142,7 +143,7 @@ class PolicyObjective(nn.Module):
         if self.model.backbone is None:
             return None
         if "features" in batch:
-            return Imagination(features=batch["features"].float(), latents=None)
+            return Imagination(features=batch["features"].to(working_dtype(observation.images.device)), latents=None)
         backbone, images = backbone_of(self.model), observation.images
         with torch.no_grad():
             present = encoded(self.model, images[:, :, None])[:, :, 0]

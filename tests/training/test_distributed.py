@@ -1,5 +1,6 @@
 """Two processes over gloo compute what one does."""
 
+import dataclasses
 import multiprocessing
 import os
 import socket
@@ -13,6 +14,7 @@ from training_fakes import Line, LineSource, StopAfter, line_stage, stage_spec, 
 
 from mola_core.contracts.errors import ConfigError
 from mola_core.training.caches import CacheSpec, cached_array
+from mola_core.training.checkpoint import load_checkpoint
 from mola_core.training.distributed import World, join_world
 from mola_core.training.loop import NonFiniteLossError, StoppedError, run_stage
 from mola_core.training.metrics import read_metrics
@@ -102,6 +104,29 @@ def test_two_processes_stop_together_and_go_on_to_the_same_bits(tmp_path: Path, 
         )
         assert codes == [0, 0]
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+
+
+class UnevenClock:
+    """Time passes twice as fast in one of the processes; a second whenever somebody looks."""
+
+    def __init__(self, *, rank: int) -> None:
+        self._now_ns, self._tick_ns = 0, (1 + rank) * 1_000_000_000
+
+    def monotonic_ns(self) -> int:
+        self._now_ns += self._tick_ns
+        return self._now_ns
+
+
+def test_two_processes_agree_on_the_time_that_is_left(tmp_path: Path) -> None:
+    def work(world: World) -> None:
+        around = surroundings(tmp_path, world=world)
+        around = dataclasses.replace(around, within_s=30.0, clock=UnevenClock(rank=world.rank))
+        run_stage(line_stage(spec=stage_spec(steps=1000, log_every=1)), around)
+
+    assert in_two_processes(work) == [0, 0]
+    assert 3 < load_checkpoint(tmp_path / "final").step < 30
+    rates = [line["learning_rate"] for line in read_metrics(tmp_path) if line["split"] == "training"]
+    assert rates[-1] < 0.2 * max(rates)
 
 
 def test_a_bad_loss_in_one_process_stops_both(tmp_path: Path) -> None:
