@@ -187,6 +187,20 @@ def test_a_run_becomes_figures(blobs: Path, trained: Path, tmp_path: Path, capsy
     assert "--number 99 is outside 1..16" in capsys.readouterr().err
 
 
+def test_a_slim_checkpoint_acts_and_learns_on(
+    blobs: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, small = trained / "policy" / "final", tmp_path / "small"
+    assert main(["model", "slim", str(whole), "--out", str(small)]) == 0
+    assert (small / "weights.safetensors").stat().st_size < 0.55 * (whole / "weights.safetensors").stat().st_size
+    before, after = load_policy_modules(whole)[0].state_dict(), load_policy_modules(small)[0].state_dict()
+    assert all(torch.allclose(after[name], before[name], rtol=1e-3, atol=1e-4) for name in before)
+    assert load_checkpoint(small).normalization == load_checkpoint(whole).normalization
+    train(run_of(tmp_path / "more", blobs, short(), base=small), ["policy"])
+    assert main(["model", "slim", str(whole), "--out", str(small)]) == 2
+    assert "exists; name a new folder" in capsys.readouterr().err
+
+
 # --- what bad input gets ----------------------------------------------------------------------------------------------
 
 
