@@ -2,9 +2,10 @@
 
     models/<name>/<version>/
       manifest.json        what it is, whose it is, and the SHA-256 of every other file
-      onnx/                a graph for each stage: the source of all engines
+      onnx/                a graph for each stage: the source of all engines; one for the sentence encoder where it comes along
       engines/             compiled for one runtime version and GPU architecture each
-      golden/              inputs and outputs of each stage (safetensors), for self-tests and parity
+      golden/              inputs and outputs of each graph (safetensors), for self-tests and parity
+      language/            the tokenizer of the sentence encoder, where it comes along
 
 What was compiled is tied to the runtime's version and the GPU's architecture; a graph runs wherever its runtime is new enough.
 """
@@ -114,6 +115,17 @@ class LanguageRecord(_Record):
     """L; longer instructions are cut."""
 
 
+class BundledLanguageRecord(LanguageRecord):
+    """An encoder that robots do not have installed: the bundle brings it along, as a graph that ONNX Runtime runs on the CPU."""
+
+    graph: str
+    tokenizer: str
+    golden: str
+    """Paths in the bundle; the tokenizer's file is one of the package ``tokenizers`` and cuts and pads to ``length``."""
+    parity: ParityRecord | None = None
+    """None where it was not compared with torch."""
+
+
 class Manifest(_Record):
     """What a bundle says of itself."""
 
@@ -126,7 +138,7 @@ class Manifest(_Record):
     modalities: tuple[str, ...]
     passes_on: tuple[str, ...]
     """Names of the tensors that go from the imagination to the actor."""
-    language: LanguageRecord
+    language: BundledLanguageRecord | LanguageRecord
     stages: dict[Stage, StageRecord]
     builds: tuple[BuildRecord, ...] = Field(min_length=1)
     git: dict[str, Any]

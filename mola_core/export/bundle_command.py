@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mola_core.contracts.bundle import (
+    BundledLanguageRecord,
     BundleError,
     Manifest,
     differences,
@@ -108,7 +109,9 @@ def _print(manifest: Manifest) -> None:
     views = ", ".join(f"{view.camera} {view.width} x {view.height}" for view in io.views)
     period_ms = io.contract.period_ns / 1e6
     console.print(f"sees {views}; {io.horizon} rows of {period_ms:g} ms, of which {io.execute_steps} are executed")
-    console.print(f"modalities {', '.join(manifest.modalities) or 'none'}; sentences by {manifest.language.encoder}")
+    brought = ", which it brings along" if isinstance(manifest.language, BundledLanguageRecord) else ""
+    modalities = ", ".join(manifest.modalities) or "none"
+    console.print(f"modalities {modalities}; sentences by {manifest.language.encoder}{brought}")
     table = Table()
     for heading in ("engine", "stage", "parameters", "cosine", "largest difference", "p50 ms", "p99 ms"):
         table.add_column(heading, justify="left" if heading in {"engine", "stage"} else "right")

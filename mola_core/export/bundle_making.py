@@ -14,6 +14,7 @@ from mola_core.cli.report import machine_facts
 from mola_core.contracts.bundle import (
     MANIFEST,
     BuildRecord,
+    BundledLanguageRecord,
     BundleError,
     LatencyRecord,
     Manifest,
@@ -39,12 +40,13 @@ def make_bundle(draft: Draft, root: Path, *, version: str | None = None, measure
     With ``measure``, every build that runs here is timed on its golden inputs.
 
     Raises:
-        BundleError: that version exists already, or an engine fails its self-test.
+        BundleError: that version exists already, the draft has lost a file, or an engine fails its self-test.
     """
     manifest = draft.manifest if version is None else draft.manifest.model_copy(update={"version": version})
     target = root / manifest.name / manifest.version
     if target.exists():
         raise BundleError(f"{target} exists; bundles never change: choose another --version")
+    _require_language(draft)
     with _partial(target) as folder:
         _copy(draft.path, folder)
         if measure:
@@ -56,6 +58,15 @@ def make_bundle(draft: Draft, root: Path, *, version: str | None = None, measure
         _make_durable(folder)
         verify_files(folder, read_manifest(folder))
     return target
+
+
+def _require_language(draft: Draft) -> None:
+    language = draft.manifest.language
+    if not isinstance(language, BundledLanguageRecord):
+        return
+    for name in (language.graph, language.tokenizer, language.golden):
+        if not (draft.path / name).is_file():
+            raise BundleError(f"draft {draft.path} has no {name}, of the sentence encoder; export the checkpoint again")
 
 
 @contextmanager

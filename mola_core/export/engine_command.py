@@ -50,20 +50,20 @@ def _modules(checkpoint: Path, bundle: Path) -> "dict[Stage, StageModule]":
     from mola_core.export.draft import read_draft  # noqa: PLC0415
     from mola_core.export.errors import ExportError  # noqa: PLC0415
     from mola_core.export.exporting import rounded  # noqa: PLC0415
-    from mola_core.export.from_checkpoint import exportable_of  # noqa: PLC0415
     from mola_core.export.stages import StageOptions, stages_of  # noqa: PLC0415
+    from mola_core.training.checkpoint import load_policy_modules  # noqa: PLC0415
 
     manifest = read_draft(bundle).manifest if is_draft(bundle) else read_manifest(bundle)
-    model = exportable_of(checkpoint)
-    ours, theirs = model.training["weights_sha256"], manifest.training.get("weights_sha256")
+    mola, said_by = load_policy_modules(checkpoint)
+    ours, theirs = said_by.digest, manifest.training.get("weights_sha256")
     if ours != theirs:
         raise ExportError(f"{checkpoint} has weights {ours[:16]}, {bundle} was made from {str(theirs)[:16]}")
     precision: Precision = manifest.builds[-1].precision
     said = manifest.training["export"]
     if said["halve_weights"]:
-        model = rounded(model)
+        mola = rounded(mola)
     options = StageOptions(precision=precision, action_steps=said["action_steps"], video_steps=said["video_steps"])
-    cut = stages_of(model.mola, io=model.io, options=options)
+    cut = stages_of(mola, io=said_by.recipe.io, options=options)
     return {stage: module for stage, module in cut.items() if stage in manifest.stages}
 
 

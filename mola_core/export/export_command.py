@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from mola_core.contracts.bundle import Precision
+from mola_core.contracts.bundle import BundledLanguageRecord, Precision
 
 
 def register(subparsers: Any) -> None:
@@ -16,6 +16,12 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the draft")
     parser.add_argument("--name", help="of the bundle (the recipe's)")
     parser.add_argument("--version", default="1", help="of the bundle (1)")
+    parser.add_argument(
+        "--language-weights",
+        type=Path,
+        metavar="FOLDER",
+        help="of CLIP, for recipes that use it: the bundle takes it along",
+    )
     parser.add_argument(
         "--precision", choices=get_args(Precision), default="fp32", help="what graphs compute in (fp32)"
     )
@@ -35,14 +41,18 @@ def register(subparsers: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from mola_core.export.errors import ExportError  # noqa: PLC0415  # torch takes seconds to import
     from mola_core.export.exporting import ExportPlan, export_model  # noqa: PLC0415
-    from mola_core.export.from_checkpoint import acting_options, exportable_of  # noqa: PLC0415
+    from mola_core.export.from_checkpoint import exportable_of, options_of  # noqa: PLC0415
+    from mola_core.export.text_encoder import text_to_take  # noqa: PLC0415
+    from mola_core.training.checkpoint import load_checkpoint  # noqa: PLC0415
 
     for name in ("action_steps", "video_steps"):
         value = getattr(arguments, name)
         if value is not None and not 1 <= value <= 100:
             raise ExportError(f"--{name.replace('_', '-')} {value} is outside 1..100")
-    model = exportable_of(arguments.checkpoint)
-    acting = acting_options(arguments.checkpoint)
+    checkpoint = load_checkpoint(arguments.checkpoint)
+    text = text_to_take(checkpoint.recipe.model.language, weights=arguments.language_weights)
+    model = exportable_of(arguments.checkpoint, text=text)
+    acting = options_of(checkpoint)
     options = replace(
         acting,
         precision=arguments.precision,
@@ -61,7 +71,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         from mola_core.cli.report import measurement_report, print_json  # noqa: PLC0415
 
-        parity = {stage: record.model_dump() for stage, record in draft.manifest.builds[0].parity.items()}
+        parity = {str(stage): record.model_dump() for stage, record in draft.manifest.builds[0].parity.items()}
+        language = draft.manifest.language
+        if isinstance(language, BundledLanguageRecord) and language.parity is not None:
+            parity["language"] = language.parity.model_dump()
         print_json(measurement_report("export", {"draft": draft.path, "parity": parity}))
     else:
         _say(f"draft in {draft.path}; next: mola bundle make {draft.path}")

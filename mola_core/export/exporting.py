@@ -16,7 +16,9 @@ from mola_core.export.errors import ExportError
 from mola_core.export.onnx import MIN_ONNXRUNTIME, export_stage, num_parameters
 from mola_core.export.reference import golden_of
 from mola_core.export.stages import StageModule, StageOptions, passes_on, stages_of
+from mola_core.export.text_encoder import record_text, write_text
 from mola_core.export.weights_file import share_weights
+from mola_core.nets.language import ClipText
 from mola_core.nets.mola import Mola
 from mola_core.runtime.bundle_policy import golden_path
 from mola_core.runtime.engines.loading import EngineSource
@@ -37,6 +39,8 @@ class Exportable:
     io: IoSpec
     normalization: Normalization
     language: SentenceEncoder
+    text: ClipText | None = None
+    """What ``language`` remembers the answers of, where the bundle takes it along; None where robots have it installed."""
     git: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -68,28 +72,40 @@ def export_model(
     for name in ("onnx", "golden"):
         (folder / name).mkdir()
     if plan.halve_weights:
-        model = rounded(model)
+        model = replace(model, mola=rounded(model.mola))
     reference = _stages(model, replace(plan.options, precision="fp32"), plan)
     golden = [
         golden_of(reference, language=model.language, seed=seed) for seed in range(PARITY_SETS if plan.check else 1)
     ]
     exported = reference
     if plan.options.precision != "fp32":
-        exported = _stages(_copied(model), plan.options, plan)
+        exported = _stages(replace(model, mola=copy.deepcopy(model.mola)), plan.options, plan)  # changed in place
     for stage, module in exported.items():
         say(f"{stage}: exporting")
         export_stage(module, folder / onnx_path(stage), example=_example(module, golden[0][stage]))
         write_golden(folder / golden_path(stage), golden[0][stage])
-    share_weights([folder / onnx_path(stage) for stage in exported])
+    graphs = [folder / onnx_path(stage) for stage in exported]
+    if model.text is not None:
+        say("language: exporting")
+        graphs.append(write_text(model.text, folder))
+    share_weights(graphs)
     parity: dict[Stage, ParityRecord] = {}
     for stage in exported if plan.check else ():
         parity[stage] = _parity(folder / onnx_path(stage), [each[stage] for each in golden], stage=stage, plan=plan)
-        say(f"{stage}: cosine {parity[stage].cosine:.7f}, largest difference {parity[stage].max_abs:.2e}")
-    draft = Draft(
-        path=folder, manifest=_manifest(model, plan, exported=exported, golden=golden[0], parity=parity, folder=folder)
-    )
+        say(_told(stage, parity[stage]))
+    manifest = _manifest(model, plan, exported=exported, golden=golden[0], parity=parity, folder=folder)
+    if model.text is not None:
+        taken = record_text(model.text, folder, check=plan.check)
+        manifest = manifest.model_copy(update={"language": taken})
+        if taken.parity is not None:
+            say(_told("language", taken.parity))
+    draft = Draft(path=folder, manifest=manifest)
     write_draft(draft)
     return draft
+
+
+def _told(graph: str, parity: ParityRecord) -> str:
+    return f"{graph}: cosine {parity.cosine:.7f}, largest difference {parity.max_abs:.2e}"
 
 
 def onnx_path(stage: Stage) -> str:
@@ -102,16 +118,11 @@ def _stages(model: Exportable, options: StageOptions, plan: ExportPlan) -> dict[
     return {stage: module for stage, module in cut.items() if plan.preview or stage != "preview"}
 
 
-def _copied(model: Exportable) -> Exportable:
-    """Another precision changes the weights in place."""
-    return replace(model, mola=copy.deepcopy(model.mola))
-
-
-def rounded(model: Exportable) -> Exportable:
+def rounded(mola: Mola) -> Mola:
     """A copy with weights that half precision represents exactly."""
-    copied = _copied(model)
+    copied = copy.deepcopy(mola)
     with torch.no_grad():
-        for parameter in copied.mola.parameters():
+        for parameter in copied.parameters():
             parameter.copy_(parameter.half().float())
     return copied
 

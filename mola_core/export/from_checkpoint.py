@@ -8,12 +8,13 @@ from mola_core.contracts.normalization import Normalization
 from mola_core.export.errors import ExportError
 from mola_core.export.exporting import Exportable
 from mola_core.export.stages import StageOptions
-from mola_core.nets.language import build_encoder
+from mola_core.nets.language import ClipText, build_encoder
+from mola_core.runtime.language import RememberingEncoder
 from mola_core.training.checkpoint import Checkpoint, load_checkpoint, load_policy_modules
 
 
-def exportable_of(path: Path) -> Exportable:
-    """The model in the checkpoint ``path``.
+def exportable_of(path: Path, *, text: ClipText | None = None) -> Exportable:
+    """The model in the checkpoint ``path``; ``text`` is the sentence encoder that the bundle takes along, where it does.
 
     Raises:
         CheckpointError: not the checkpoint of a trained policy.
@@ -24,7 +25,8 @@ def exportable_of(path: Path) -> Exportable:
         mola=mola,
         io=checkpoint.recipe.io,
         normalization=normalization_of(checkpoint),
-        language=build_encoder(mola.config.language),
+        language=build_encoder(mola.config.language) if text is None else RememberingEncoder(text),
+        text=text,
         git=git_state(),
         training=_record_of(checkpoint),
     )
@@ -36,7 +38,12 @@ def acting_options(path: Path) -> StageOptions:
     Raises:
         CheckpointError: no checkpoint, or a damaged one.
     """
-    acting = load_checkpoint(path).recipe.acting
+    return options_of(load_checkpoint(path))
+
+
+def options_of(checkpoint: Checkpoint) -> StageOptions:
+    """As :func:`acting_options`, of a checkpoint that has been looked at already."""
+    acting = checkpoint.recipe.acting
     return StageOptions(video_steps=acting.video_steps, action_steps=acting.action_steps, control=acting.control)
 
 

@@ -11,7 +11,7 @@ import onnx
 import torch
 
 from mola_core.export.errors import ExportError
-from mola_core.export.stages import StageModule
+from mola_core.export.graph_module import GraphModule
 from mola_core.runtime.golden import Arrays
 
 OPSET = 20
@@ -21,7 +21,7 @@ _INLINE_BYTES = 1_500_000_000
 """Larger graphs keep their weights in a file beside them; protobuf ends at 2 GB."""
 
 
-def export_stage(module: StageModule, path: Path, *, example: Arrays) -> None:
+def export_stage(module: GraphModule, path: Path, *, example: Arrays) -> None:
     """Write ``module`` to ``path`` (and its weights beside it where they are large).
 
     Raises:
@@ -41,9 +41,9 @@ def export_stage(module: StageModule, path: Path, *, example: Arrays) -> None:
                 verbose=False,
             )
     except Exception as error:  # exporters raise classes of their own for every operator they do not know
-        raise ExportError(f"stage {module.stage} does not export: {str(error).splitlines()[0]}") from error
+        raise ExportError(f"the graph of {path.stem} does not export: {str(error).splitlines()[0]}") from error
     if program is None:
-        raise ExportError(f"stage {module.stage} does not export: nothing came out")
+        raise ExportError(f"the graph of {path.stem} does not export: nothing came out")
     program.save(str(path), external_data=size > _INLINE_BYTES)
     _check(path, module=module)
 
@@ -70,10 +70,10 @@ def num_parameters(path: Path) -> int:
     return sum(int(np.prod(tensor.dims, dtype=np.int64)) for tensor in graph.initializer)
 
 
-def _check(path: Path, *, module: StageModule) -> None:
+def _check(path: Path, *, module: GraphModule) -> None:
     """Inputs are the declared ones: the exporter drops what a graph does not read."""
     graph = onnx.load(path, load_external_data=False).graph
     names = {node.name for node in graph.input}
     missing = [spec.name for spec in module.inputs if spec.name not in names]
     if missing:
-        raise ExportError(f"stage {module.stage} does not read {', '.join(missing)}; its graph has {sorted(names)}")
+        raise ExportError(f"the graph of {path.stem} does not read {', '.join(missing)}; its graph has {sorted(names)}")

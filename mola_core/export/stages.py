@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 import torch
 from einops import rearrange
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from mola_core.contracts.bundle import Precision
 from mola_core.contracts.io_spec import IoSpec
 from mola_core.export.errors import ExportError
+from mola_core.export.graph_module import GraphModule
 from mola_core.export.stage_specs import actor_specs, backbone_of, images_spec, video_specs
 from mola_core.nets.config import Control
 from mola_core.nets.flow_head import FlowHead, Prefix
@@ -23,7 +24,6 @@ from mola_core.nets.protocols import Denoised, HeadCondition, Instruction
 from mola_core.nets.video_diffusion import imagine_latents, per_camera
 from mola_core.runtime import stages
 from mola_core.runtime.stages import Stage
-from mola_core.runtime.tensors import TensorSpec
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -42,8 +42,8 @@ class StageOptions:
     """Leave the video network after the last tap; False only to measure what that saves."""
 
 
-class StageModule(nn.Module):
-    """One stage. ``inputs`` are in the order of ``forward``'s arguments, ``outputs`` in that of the tuple it returns."""
+class StageModule(GraphModule):
+    """One stage."""
 
     stage: Stage
 
@@ -52,8 +52,6 @@ class StageModule(nn.Module):
         self.mola = mola
         self.options = options
         self.dtype = DTYPES[options.precision]
-        self.inputs: tuple[TensorSpec, ...] = ()
-        self.outputs: tuple[str, ...] = ()
 
     def _instruction(self, tokens: Tensor, mask: Tensor, pooled: Tensor) -> Instruction:
         return Instruction(tokens=tokens[None].to(self.dtype), mask=mask[None], pooled=pooled[None].to(self.dtype))

@@ -3,13 +3,16 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
 from mola_core.contracts.errors import ConfigError
 from mola_core.nets.config import LanguageConfig
 from mola_core.nets.protocols import Instruction
+from mola_core.runtime.exported_text import ATTENDED, TOKEN_IDS, text_digest, token_arrays
 from mola_core.runtime.language import EncodedInstruction, RememberingEncoder, SentenceEncoder
 from mola_core.runtime.minilm import MiniLm
 
@@ -32,26 +35,47 @@ class ClipText:
         from transformers import CLIPTextModelWithProjection, CLIPTokenizer  # noqa: PLC0415  heavy, full size only
 
         try:
-            self._tokenizer = CLIPTokenizer.from_pretrained(str(weights))
-            self._model = CLIPTextModelWithProjection.from_pretrained(str(weights))
+            tokenizer = CLIPTokenizer.from_pretrained(str(weights))
+            loaded: Any = CLIPTextModelWithProjection.from_pretrained(
+                str(weights), dtype=torch.float32, output_loading_info=True
+            )
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"no CLIP text encoder at {str(weights)!r}: give the folder of the weights of {CLIP_NAME} ({error})"
             ) from error
-        self._model.requires_grad_(False).train(False)
-        self._length = length
-        self.digest = _digest_of(self._model)
+        self.model: Any
+        self.model, found = loaded
+        if found["missing_keys"]:  # transformers would go on with random ones
+            raise ConfigError(
+                f"{str(weights)!r} lacks {', '.join(sorted(found['missing_keys']))}; give the folder of the weights of {CLIP_NAME}"
+            )
+        self.model.requires_grad_(False).train(False)
+        self.length = length
+        # without transformers around it, as a robot has it: what is trained with is what runs
+        self.tokenizer: Tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self.tokenizer.enable_truncation(max_length=length)
+        self.tokenizer.enable_padding(length=length, pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+        self.weights_digest = _digest_of(self.model)
+        self.digest = text_digest(self.weights_digest, tokenizer=self.tokenizer.to_str())
+
+    @property
+    def token_width(self) -> int:
+        """D."""
+        return int(self.model.config.hidden_size)
+
+    @property
+    def pooled_width(self) -> int:
+        """P."""
+        return int(self.model.config.projection_dim)
 
     @torch.no_grad()
     def encode(self, instruction: str) -> EncodedInstruction:
         """``length`` tokens, of which all count."""
-        numbers = self._tokenizer(
-            instruction, padding="max_length", truncation=True, max_length=self._length, return_tensors="pt"
-        )
-        out = self._model(**numbers)
+        numbers = {name: torch.from_numpy(array) for name, array in token_arrays(self.tokenizer, instruction).items()}
+        out = self.model(input_ids=numbers[TOKEN_IDS][None], attention_mask=numbers[ATTENDED][None].long())
         return EncodedInstruction(
             tokens=out.last_hidden_state[0].numpy(),
-            mask=np.ones(self._length, dtype=bool),
+            mask=np.ones(self.length, dtype=bool),
             pooled=out.text_embeds[0].numpy(),
         )
 

@@ -2,24 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from mola_core.contracts.bundle import (
     BuildRecord,
-    BundleError,
     Manifest,
     choose_build,
     read_manifest,
     verify_files,
 )
+from mola_core.runtime.bundle_language import language_of
 from mola_core.runtime.engine_policy import EngineActor, EngineImagination, Identity
 from mola_core.runtime.engines.loading import EngineSource, load_engine
 from mola_core.runtime.engines.protocol import Engine
 from mola_core.runtime.golden import parity_of, read_golden, require_parity
-from mola_core.runtime.language import RememberingEncoder, SentenceEncoder
+from mola_core.runtime.language import SentenceEncoder
 from mola_core.runtime.machine import this_machine
 from mola_core.runtime.policy import ComposedPolicy
 from mola_core.runtime.stages import Stage
@@ -77,27 +76,29 @@ def open_imagination(bundle: OpenedBundle) -> EngineImagination:
     """The first half, warm and self-tested.
 
     Raises:
-        BundleError: an engine does not give what it gave when the bundle was made.
+        BundleError: an engine, or the sentence encoder, does not give what it gave when the bundle was made.
         EngineError: an engine does not load.
     """
+    language = _language(bundle)
     engines = _load(bundle, [stage for stage in IMAGINATION_STAGES if bundle.options.preview or stage != "preview"])
     return EngineImagination(
         bundle.identity,
         encoder=engines.get("encoder"),
         video=engines.get("video"),
         preview=engines.get("preview"),
-        language=_language(bundle.manifest),
+        language=language,
         passes_on=frozenset(bundle.manifest.passes_on),
     )
 
 
 def open_actor(bundle: OpenedBundle) -> EngineActor:
     """The second half, warm and self-tested. Raises as :func:`open_imagination`."""
+    language = _language(bundle)
     return EngineActor(
         bundle.identity,
         engine=_load(bundle, ACTOR_STAGES)["actor"],
         normalization=bundle.manifest.normalization,
-        language=_language(bundle.manifest),
+        language=language,
         modalities=bundle.manifest.modalities,
     )
 
@@ -163,29 +164,5 @@ def _load(bundle: OpenedBundle, wanted: Iterable[Stage]) -> dict[Stage, Engine]:
     return engines
 
 
-def _language(manifest: Manifest) -> SentenceEncoder:
-    """The encoder that the model was trained with.
-
-    Raises:
-        BundleError: this machine has another one, under which the same words would mean other numbers.
-    """
-    record = manifest.language
-    if record.encoder != "minilm":
-        raise BundleError(
-            f"bundle {manifest.bundle_id} needs the sentence encoder {record.encoder!r}; only minilm runs without torch"
-        )
-    encoder = _shared_encoder(record.length)
-    if encoder.digest != record.digest:
-        raise BundleError(
-            f"bundle {manifest.bundle_id} was trained with sentence encoder {record.digest}, installed is {encoder.digest}; "
-            "install the version that the lock names"
-        )
-    return encoder
-
-
-@cache
-def _shared_encoder(length: int) -> SentenceEncoder:
-    """One for all bundles of this process: a bundle that takes over, or runs in the shadow, finds the instruction encoded already."""
-    from mola_core.runtime.minilm import MiniLm  # noqa: PLC0415  # loads onnxruntime
-
-    return RememberingEncoder(MiniLm(length=length))
+def _language(bundle: OpenedBundle) -> SentenceEncoder:
+    return language_of(bundle.path, bundle.manifest, self_test=bundle.options.self_test)

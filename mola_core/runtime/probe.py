@@ -90,6 +90,8 @@ def available_bytes() -> int:
 
 
 def _probe(site: Path, root: Path, bundle_id: str) -> ProbeReport:
+    from mola_core.contracts.bundle import BundledLanguageRecord  # noqa: PLC0415
+    from mola_core.runtime.bundle_language import language_of  # noqa: PLC0415
     from mola_core.runtime.bundle_policy import golden_path, load_stage  # noqa: PLC0415  # load the runtimes
     from mola_core.runtime.golden import read_golden  # noqa: PLC0415
     from mola_core.runtime.halves import BundleShelf  # noqa: PLC0415
@@ -98,6 +100,8 @@ def _probe(site: Path, root: Path, bundle_id: str) -> ProbeReport:
     run_ms = 0.0
     try:
         bundle = BundleShelf(root, site=load_site(site)).open(bundle_id)
+        if isinstance(bundle.manifest.language, BundledLanguageRecord):
+            language_of(bundle.path, bundle.manifest, self_test=bundle.options.self_test)
         for stage in (stage for stage in STAGES if stage in bundle.build.files):
             with load_stage(bundle, stage) as engine:
                 inputs = read_golden(bundle.path / golden_path(stage)).inputs

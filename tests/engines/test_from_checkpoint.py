@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from micro_model import micro_config, micro_io
+from checkpoints import saved
+from micro_model import micro_io
 
 from mola_core.cli import main
 from mola_core.evaluation.policies import PolicyChoice, identity_of, open_policy
@@ -15,31 +16,8 @@ from mola_core.export.stages import StageOptions
 from mola_core.export.torch_policy import torch_policy
 from mola_core.runtime.engine_policy import Identity
 from mola_core.runtime.policy import PolicyObservation
-from mola_core.training.checkpoint import MODEL_PREFIX, Checkpoint, save_checkpoint
-from mola_core.training.recipe import Recipe
-from mola_core.training.recipes.twin_tiny import twin_tiny
 
 STATE = np.array([0.1, -1.8, 1.7, -1.4, -1.5, -0.3, -0.4, 0.05, 0.3, 2.2, 2.2, 0.1, 0.8])
-
-
-def saved(model: Exportable, path: Path, *, stage: str = "policy") -> Path:
-    changes = {"io": micro_io(), "model": micro_config()}
-    recipe = Recipe.model_validate(
-        twin_tiny().model_dump() | {name: part.model_dump() for name, part in changes.items()}
-    )
-    checkpoint = Checkpoint(
-        path=path,
-        recipe=recipe,
-        normalization=model.normalization if stage == "policy" else None,
-        stage=stage,
-        step=3,
-        metrics={"loss": 0.5},
-        git={"commit": "abc", "dirty": False},
-    )
-    save_checkpoint(
-        checkpoint, weights={f"{MODEL_PREFIX}{name}": tensor for name, tensor in model.mola.state_dict().items()}
-    )
-    return path
 
 
 def test_a_checkpoint_acts_as_the_model_in_it(model: Exportable, tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ class _Session:
         self.name, self.device = source.name, source.device
         self.inputs = _specs(self.session.get_inputs(), engine=source.name)
         self.outputs = _specs(self.session.get_outputs(), engine=source.name)
+        self.metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
+        """What the graph says of itself."""
 
     def __enter__(self) -> Self:
         return self
