@@ -25,7 +25,7 @@ class Quantised:
 
 @dataclass(frozen=True)
 class CodeUsage:
-    """Over the recent batches of training."""
+    """What was chosen in the recent batches of training."""
 
     shares: Float[Tensor, "size"]
     """Of each code; they add to one."""
@@ -42,14 +42,26 @@ class CodeUsage:
         return int((self.shares >= 0.1 / len(self.shares)).sum())
 
 
+def perplexity_of(indices: Int[Tensor, "B Q"], *, size: int) -> float:
+    """How many codes each query tells apart in this batch, on average over queries: 1 where it always says the same."""
+    each = [
+        CodeUsage(shares=torch.bincount(column, minlength=size) / len(column)).perplexity
+        for column in indices.unbind(1)
+    ]
+    return sum(each) / len(each)
+
+
 class Codebook(nn.Module):
     def __init__(self, config: CodebookConfig) -> None:
         super().__init__()
         self.config = config
         self.codes = nn.Parameter(torch.empty(config.size, config.width).uniform_(-1 / config.size, 1 / config.size))
         self.usage: Tensor
+        self.spared: Tensor
         self.started: Tensor
         self.register_buffer("usage", torch.full((config.size,), 1 / config.size))
+        self.register_buffer("spared", torch.zeros(config.size, dtype=torch.int64))
+        """For how many more batches a code that was put elsewhere has time to be found useful."""
         self.register_buffer("started", torch.tensor(False))
 
     def code_usage(self) -> CodeUsage:
@@ -91,11 +103,13 @@ class Codebook(nn.Module):
             dist.all_reduce(shares)
             shares /= dist.get_world_size()
         self.usage.mul_(decay).add_(shares, alpha=1 - decay)
-        dead = self.usage < self.config.dead_below / size
+        self.spared.sub_(1).clamp_(min=0)
+        dead = (self.usage < self.config.dead_below / size) & (self.spared == 0)
         if not bool(dead.any()):
             return
         self.codes[dead] = _drawn(vectors, count=int(dead.sum())).to(self.codes.dtype)
-        self.usage[dead] = 1 / size  # time to be found useful
+        # its usage is left as it is: it says what was chosen, not what might be
+        self.spared[dead] = round(1 / (1 - decay))
 
 
 def _drawn(vectors: Tensor, *, count: int) -> Tensor:

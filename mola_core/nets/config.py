@@ -235,6 +235,9 @@ class CodebookConfig(NetConfig):
     usage_decay: float = Field(default=0.99, gt=0, lt=1)
     dead_below: float = Field(default=0.03, ge=0)
     """A code used less than this fraction of an even share is put onto a vector of the present batch."""
+    standardised: bool = False
+    """Every number of every query to mean 0 and deviation 1 over the batch before it is quantised (Łańcucki et al. 2020). Without it a
+    small model can pay less commitment by making all vectors alike, and does; the release has nothing of the kind."""
 
 
 class IdmConfig(NetConfig):

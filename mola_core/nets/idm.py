@@ -1,5 +1,7 @@
 """One inverse dynamics model: what changed between two pictures, as a few discrete latent actions (paper, section 3.3)."""
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -57,16 +59,29 @@ class Idm(nn.Module):
         code = config.codebook.width
         self.transformer = SpatiotemporalTransformer(config, token_width=token_width, num_tokens=num_tokens)
         self.down = nn.Sequential(nn.Linear(config.width, config.width), nn.Tanh(), nn.Linear(config.width, code))
+        standardised = config.codebook.standardised
+        # eps far below what pictures of one scene differ by: their vectors are alike in the first two digits
+        self.standard = nn.BatchNorm1d(config.num_queries * code, affine=False, eps=1e-8) if standardised else None
         self.codebook = Codebook(config.codebook)
         self.up = nn.Sequential(nn.Linear(code, code), nn.Tanh(), nn.Linear(code, config.width))
 
     def forward(self, now: Float[Tensor, "B N D"], future: Float[Tensor, "B N D"]) -> LatentActions:
-        quantised = self.codebook(self.down(self.transformer(now, future)))
+        quantised = self.codebook(self._vectors(self.transformer(now, future)))
         return LatentActions(
             embeddings=self.up(quantised.vectors),  # B Q W
             code_indices=quantised.indices,
             commitment_loss=quantised.loss,
         )
+
+    def _vectors(self, read: Float[Tensor, "B Q W"]) -> Float[Tensor, "B Q E"]:
+        if self.standard is None:
+            vectors: Tensor = self.down(read)
+            return vectors
+        with torch.autocast(
+            read.device.type, enabled=False
+        ):  # half precision would round away what is to be told apart
+            each = self.down(read.float())
+            return cast(Tensor, self.standard(each.flatten(1))).unflatten(1, each.shape[1:])
 
 
 class DirectModality(nn.Module):

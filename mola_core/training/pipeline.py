@@ -188,9 +188,9 @@ def _take_over(model: Mola, stage: str, *, run: Run, made_here: Sequence[str]) -
     if stage == "policy" and base is not None and not made_here:
         whole = load_checkpoint(base)
         same = whole.stage == "policy" and whole.recipe.model == run.recipe.model
-        if (
-            same and run.recipe.policy.mixture == "finetuned"
-        ):  # it goes on learning, from other demonstrations for instance
+        mixtures = whole.recipe.policy.mixture, run.recipe.policy.mixture
+        if same and (mixtures[1] == "finetuned" or mixtures == ("frozen", "frozen")):
+            # it goes on learning, from other demonstrations for instance
             put_weights(model, model_weights(whole), where=str(base))
             return
     if stage == "video" and base is not None and _reaches(base, stage):

@@ -13,8 +13,9 @@ from mola_core.contracts.normalization import Normalization
 from mola_core.data.sample import SampleSource, WindowSpec
 from mola_core.data.windows import Split, WindowedSource
 from mola_core.nets.averages import masked_mean
+from mola_core.nets.codebook import perplexity_of
 from mola_core.nets.config import ImageEncoderConfig
-from mola_core.nets.mola import Imagination, Mola, NetObservation
+from mola_core.nets.mola import Conditioned, Imagination, Mola, NetObservation
 from mola_core.training.attention_maps import attention_picture
 from mola_core.training.batches import on_device
 from mola_core.training.datasets import Part, joined_or_none, mixed
@@ -124,7 +125,20 @@ class PolicyObjective(nn.Module):
             total = total + self._spec.commitment_weight * terms["commitment"]
         if self.training:
             return {"loss": total, **terms}
-        return {"loss": total, **terms, "action_error": self._action_error(batch, observation, imagination, draws)}
+        told = {"action_error": self._action_error(batch, observation, imagination, draws)}
+        return {"loss": total, **terms, **told, **self._told_apart(conditioned)}
+
+    def _told_apart(self, conditioned: Conditioned) -> dict[str, Tensor]:
+        """Codes that each member tells apart in this batch: latent actions that are always the same tell the head nothing."""
+        if self.model.config.mixture is None:
+            return {}
+        size = self.model.config.mixture.idm.codebook.size
+        return {
+            f"{name}_told_apart": torch.tensor(
+                perplexity_of(actions.code_indices, size=size), device=actions.code_indices.device
+            )
+            for name, actions in conditioned.latent_actions.items()
+        }
 
     def observed(self, batch: Batch, *, light: PictureJitter | None, draws: Draws) -> NetObservation:
         """What the networks see of the batch, each row in other ``light``; no pixels where only cached features are read."""

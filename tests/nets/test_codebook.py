@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from mola_core.nets.codebook import Codebook, CodeUsage
-from mola_core.nets.config import CodebookConfig
+from mola_core.nets.codebook import Codebook, CodeUsage, perplexity_of
+from mola_core.nets.config import CodebookConfig, IdmConfig
+from mola_core.nets.idm import Idm
 
 CONFIG = CodebookConfig(size=16, width=4, usage_decay=0.9, dead_below=0.1)
 
@@ -63,6 +64,32 @@ def test_codes_that_nobody_uses_are_put_among_the_vectors():
     assert usage.used == 16
     assert usage.perplexity > 8
     assert codebook.codes.abs().max() < 10
+
+
+def test_usage_says_what_was_chosen_also_where_all_vectors_are_alike():
+    """Codes that are put elsewhere again and again are not in use for that."""
+    codebook = Codebook(CONFIG).train()
+    for _ in range(100):
+        codebook(torch.ones(32, 2, 4))
+    assert codebook.code_usage().perplexity < 1.5
+    assert perplexity_of(codebook(torch.ones(32, 2, 4)).indices, size=16) == 1.0
+
+
+def test_vectors_that_hardly_differ_are_told_apart_where_they_are_standardised():
+    config = IdmConfig(num_queries=2, layers=1, width=16, heads=2, mlp_width=16, codebook=CONFIG)
+    told = {}
+    for standardised in (False, True):
+        torch.manual_seed(0)
+        codebook = CONFIG.model_copy(update={"standardised": standardised})
+        idm = Idm(config.model_copy(update={"codebook": codebook}), token_width=8, num_tokens=3).train()
+        now = torch.randn(1, 3, 8).expand(64, -1, -1)
+        future = now + 0.02 * torch.randn(64, 3, 8)
+        with torch.no_grad():
+            idm.codebook.codes.copy_(torch.randn(16, 4))
+        idm.codebook.started.fill_(True)
+        told[standardised] = perplexity_of(idm(now, future).code_indices, size=16)
+    assert told[False] < 2.0
+    assert told[True] > 5.0
 
 
 def test_evaluation_changes_nothing():

@@ -21,6 +21,7 @@ def idm_plan(config: IdmConfig) -> Plan:
         **layer("transformer.norm", "m_former.layernorm"),
         "codebook.codes": Taken("vector_quantizer.embedding.weight"),
         "codebook.usage": Made(torch.full((config.codebook.size,), 1 / config.codebook.size)),
+        "codebook.spared": Made(torch.zeros(config.codebook.size, dtype=torch.int64)),
         "codebook.started": Made(torch.tensor(True)),
     }
     for number in range(config.layers):

@@ -55,7 +55,12 @@ def twin() -> Recipe:
         mixture=MixtureConfig(
             tokens=FeatureTokensConfig(cameras=(0,), width=96, now_frame=0, future_frame=2, patch=4),
             idm=IdmConfig(
-                num_queries=4, layers=1, width=96, heads=4, mlp_width=192, codebook=CodebookConfig(size=64, width=16)
+                num_queries=4,
+                layers=1,
+                width=96,
+                heads=4,
+                mlp_width=192,
+                codebook=CodebookConfig(size=64, width=4, standardised=True),
             ),
             decoders=DecodersConfig(width=128, depth=2, heads=4),
         ),
