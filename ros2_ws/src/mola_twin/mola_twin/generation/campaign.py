@@ -1,7 +1,9 @@
 """All episodes of a plan, spread over worker processes, each stored as it ends."""
 
 import contextlib
+import gc
 import multiprocessing
+import multiprocessing.util
 import os
 import threading
 from collections.abc import Callable
@@ -52,6 +54,15 @@ class _Worker:
 def _begin_worker(site_path: Path, desk: GenerationDesk) -> None:
     threading.Thread(target=_leave_with_parent, name="leave with parent", daemon=True).start()
     _Worker.maker = EpisodeMaker(load_site(site_path), desk)
+    multiprocessing.util.Finalize(None, _end_worker, exitpriority=10)
+
+
+def _end_worker() -> None:
+    """Renderers go while their libraries are still there, and nothing is left over for the interpreter to complain of."""
+    if _Worker.maker is not None:
+        _Worker.maker.close()
+        _Worker.maker = None
+    gc.collect()
 
 
 def _leave_with_parent() -> None:
