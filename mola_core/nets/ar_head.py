@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mola_core.nets.attention import Attention, FeedForward
-from mola_core.nets.averages import masked_mean
+from mola_core.nets.averages import masked_mean, weighted
 from mola_core.nets.config import ArHeadConfig, DitConfig
 from mola_core.nets.dit import ContextEncoder, HeadSizes
 from mola_core.nets.protocols import HeadCondition
@@ -53,13 +53,18 @@ class ArHead(nn.Module):
         self.leave = nn.Linear(width, config.bins)
 
     def loss(
-        self, actions: Float[Tensor, "B K A"], *, mask: Bool[Tensor, "B K"], condition: HeadCondition
+        self,
+        actions: Float[Tensor, "B K A"],
+        *,
+        mask: Bool[Tensor, "B K"],
+        condition: HeadCondition,
+        weight: Float[Tensor, "B"] | None = None,
     ) -> Float[Tensor, ""]:
         targets = rearrange(self.bins_of(actions), "b k a -> b (k a)")  # B I
         logits = self._logits(targets[:, :-1], context=self.context(condition))  # B I bins
         error = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
         counted = mask.repeat_interleave(self.action_size, dim=1)  # B I
-        return masked_mean(error, mask=counted)
+        return masked_mean(weighted(error, weight), mask=counted)
 
     def sample(
         self, condition: HeadCondition, *, noise: Float[Tensor, "B K A"], steps: int = 1

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mola_core.nets.averages import masked_mean
+from mola_core.nets.averages import masked_mean, weighted
 from mola_core.nets.config import EdmHeadConfig
 from mola_core.nets.dit import ActionTransformer, HeadSizes
 from mola_core.nets.protocols import HeadCondition
@@ -26,7 +26,12 @@ class EdmHead(nn.Module):
         self.transformer = ActionTransformer(config.dit, sizes)
 
     def loss(
-        self, actions: Float[Tensor, "B K A"], *, mask: Bool[Tensor, "B K"], condition: HeadCondition
+        self,
+        actions: Float[Tensor, "B K A"],
+        *,
+        mask: Bool[Tensor, "B K"],
+        condition: HeadCondition,
+        weight: Float[Tensor, "B"] | None = None,
     ) -> Float[Tensor, ""]:
         sigma = self._drawn_sigmas(actions)  # B
         noisy = actions + sigma[:, None, None] * torch.randn_like(actions)
@@ -34,7 +39,7 @@ class EdmHead(nn.Module):
         data = self.config.sigma_data
         weight = (sigma**2 + data**2) / (sigma * data) ** 2  # B
         error = (clean - actions).square().mean(dim=-1) * weight[:, None]  # B K
-        return masked_mean(error, mask=mask)
+        return masked_mean(weighted(error, weight), mask=mask)
 
     def sample(self, condition: HeadCondition, *, noise: Float[Tensor, "B K A"], steps: int) -> Float[Tensor, "B K A"]:
         return self.sample_from(self.transformer.context(condition), noise=noise, steps=steps)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mola_core.nets.averages import masked_mean
+from mola_core.nets.averages import masked_mean, weighted
 from mola_core.nets.config import FlowHeadConfig
 from mola_core.nets.dit import ActionTransformer, HeadSizes
 from mola_core.nets.protocols import HeadCondition
@@ -37,10 +37,16 @@ class FlowHead(nn.Module):
         self.transformer = ActionTransformer(config.dit, sizes)
 
     def loss(
-        self, actions: Float[Tensor, "B K A"], *, mask: Bool[Tensor, "B K"], condition: HeadCondition
+        self,
+        actions: Float[Tensor, "B K A"],
+        *,
+        mask: Bool[Tensor, "B K"],
+        condition: HeadCondition,
+        weight: Float[Tensor, "B"] | None = None,
     ) -> Float[Tensor, ""]:
         context = self.transformer.context(condition)
         actions, mask, context = (torch.cat([each] * self.config.draws) for each in (actions, mask, context))
+        weight = None if weight is None else weight.repeat(self.config.draws)
         batch, rows, _ = actions.shape
         noise = torch.randn_like(actions)
         flow_t = 1 - torch.rand(batch, 1, device=actions.device, dtype=actions.dtype) ** (1 / self.config.early_bias)
@@ -50,7 +56,7 @@ class FlowHead(nn.Module):
         mixed = (1 - flow_t[..., None]) * noise + flow_t[..., None] * actions
         velocity = self.transformer(mixed, time=TIME_SCALE * flow_t, context=context)
         error = (velocity - (actions - noise)).square().mean(dim=-1)  # B K
-        return masked_mean(error, mask=mask & ~settled)
+        return masked_mean(weighted(error, weight), mask=mask & ~settled)
 
     def sample(
         self,

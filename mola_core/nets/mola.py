@@ -237,10 +237,16 @@ class Mola(nn.Module):
         return self.losses_of(self.condition(observation, imagination=imagination), actions=actions, mask=mask)
 
     def losses_of(
-        self, conditioned: Conditioned, *, actions: Float[Tensor, "B K A"], mask: Bool[Tensor, "B K"]
+        self,
+        conditioned: Conditioned,
+        *,
+        actions: Float[Tensor, "B K A"],
+        mask: Bool[Tensor, "B K"],
+        weight: Float[Tensor, "B"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
-        """As :meth:`policy_loss`, for a condition that is known already."""
-        losses: dict[str, Tensor] = {"action": self.head.loss(actions, mask=mask, condition=conditioned.head)}
+        """As :meth:`policy_loss`, for a condition that is known already; ``weight`` says how much each sample's actions count."""
+        action = self.head.loss(actions, mask=mask, condition=conditioned.head, weight=weight)
+        losses: dict[str, Tensor] = {"action": action}
         commitment = conditioned.commitment_loss
         return losses if commitment is None else losses | {"commitment": commitment}
 

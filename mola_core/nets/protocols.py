@@ -113,9 +113,16 @@ class ActionHead(Protocol):
     """A distribution over action chunks. Actions are normalised to about [-1, 1]."""
 
     def loss(
-        self, actions: Float[Tensor, "B K A"], *, mask: Bool[Tensor, "B K"], condition: HeadCondition
+        self,
+        actions: Float[Tensor, "B K A"],
+        *,
+        mask: Bool[Tensor, "B K"],
+        condition: HeadCondition,
+        weight: Float[Tensor, "B"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Mean over the rows that ``mask`` marks as real (a chunk may reach past the end of its episode)."""
+        """Mean over the rows that ``mask`` marks as real (a chunk may reach past the end of its episode), each times its sample's
+        ``weight``.
+        """
         ...
 
     def sample(self, condition: HeadCondition, *, noise: Float[Tensor, "B K A"], steps: int) -> Float[Tensor, "B K A"]:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.normalization import Normalization
 from mola_core.data.sample import SampleSource, WindowSpec
 from mola_core.data.windows import Split, WindowedSource
-from mola_core.nets.averages import masked_mean
+from mola_core.nets.averages import masked_mean, weighted
 from mola_core.nets.codebook import perplexity_of
 from mola_core.nets.config import ImageEncoderConfig
 from mola_core.nets.mola import Conditioned, Imagination, Mola, NetObservation
@@ -34,6 +34,8 @@ from mola_core.training.tensors import EncodedSentences, as_pictures, instructio
 from mola_core.training.workbench import Cached, Workbench
 
 _SHOWN = 4
+_PLACE = 3
+"""The first numbers of an action say where the tool goes."""
 
 
 class Demonstrations:
@@ -115,11 +117,13 @@ class PolicyObjective(nn.Module):
             observation = dataclasses.replace(observation, state=observation.state + noise)
         actions, mask = batch["actions"], batch["mask"]
         conditioned = self.model.condition(observation, imagination=imagination)
-        terms = self.model.losses_of(conditioned, actions=actions, mask=mask)
+        weight = self._weight(actions, mask=mask)
+        terms = self.model.losses_of(conditioned, actions=actions, mask=mask, weight=weight)
         total = terms["action"]
         if self.readout is not None:
             read = self.readout(conditioned.head.visual.flatten(1)).reshape(actions.shape)
-            terms["readout"] = masked_mean((read.float() - actions).square().mean(dim=-1), mask=mask)
+            missed = (read.float() - actions).square().mean(dim=-1)  # B K
+            terms["readout"] = masked_mean(weighted(missed, weight), mask=mask)
             total = total + self._spec.readout_weight * terms["readout"]
         if "commitment" in terms:
             total = total + self._spec.commitment_weight * terms["commitment"]
@@ -139,6 +143,15 @@ class PolicyObjective(nn.Module):
             )
             for name, actions in conditioned.latent_actions.items()
         }
+
+    def _weight(self, actions: Float[Tensor, "B K A"], *, mask: Bool[Tensor, "B K"]) -> Float[Tensor, "B"] | None:
+        """How much each sample counts, 1 on average over the batch; see ``PolicyStage.reach``."""
+        if self._spec.reach is None:
+            return None
+        lengths = actions[..., :_PLACE].square().sum(dim=-1)  # B K, squared
+        moved = (lengths * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)  # B
+        weight = 1 / (1 + moved / self._spec.reach**2)
+        return weight / weight.mean()
 
     def observed(self, batch: Batch, *, light: PictureJitter | None, draws: Draws) -> NetObservation:
         """What the networks see of the batch, each row in other ``light``; no pixels where only cached features are read."""

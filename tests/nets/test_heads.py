@@ -116,6 +116,23 @@ def test_the_same_noise_gives_the_same_chunk(name):
     assert torch.equal(first, again)
 
 
+@pytest.mark.parametrize("name", HEADS)
+def test_a_sample_counts_by_its_weight(name):
+    torch.manual_seed(0)
+    head = HEADS[name]()
+    actions, condition = two_ways(batch=4)
+    mask = torch.ones(actions.shape[:2], dtype=torch.bool)
+
+    def loss(weight):
+        torch.manual_seed(1)
+        return head.loss(actions, mask=mask, condition=condition, weight=weight)
+
+    parts = [loss(4.0 * torch.eye(4)[sample]) for sample in range(4)]
+    torch.testing.assert_close(loss(None), torch.stack(parts).mean())
+    torch.testing.assert_close(loss(torch.ones(4)), loss(None))
+    torch.testing.assert_close(loss(torch.tensor([4.0, 0.0, 0.0, 0.0])), parts[0])
+
+
 @pytest.mark.parametrize(("name", "share"), [("flow", 0.7), ("flow, shown prefixes", 0.95)])
 def test_a_chunk_continues_its_settled_rows(name, share, two_way_head):
     head = two_way_head(name)

@@ -153,6 +153,12 @@ def test_variants_train(blobs: Path, trained: Path, tmp_path: Path, name: str) -
     assert load_policy_modules(tmp_path / "policy" / "final")[1].recipe == recipe
 
 
+def test_samples_that_move_far_count_less_where_a_reach_is_given(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    recipe = short("twin-tiny", "policy.reach=0.1")
+    train(run_of(tmp_path, blobs, recipe, base=trained / "idm" / "final", caches=trained / "caches"), ["policy"])
+    assert curve(tmp_path / "policy") != curve(trained / "policy")
+
+
 def test_a_learned_autoencoder_comes_first(blobs: Path, tmp_path: Path) -> None:
     recipe = short("twin-tiny.unet", "model.backbone.widths=[32,32]", "model.backbone.autoencoder.widths=[8,8,8]")
     train(run_of(tmp_path, blobs, recipe), ["autoencoder", "video"])
