@@ -1,7 +1,5 @@
 """One inverse dynamics model: what changed between two pictures, as a few discrete latent actions (paper, section 3.3)."""
 
-from typing import cast
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -81,7 +79,8 @@ class Idm(nn.Module):
             read.device.type, enabled=False
         ):  # half precision would round away what is to be told apart
             each = self.down(read.float())
-            return cast(Tensor, self.standard(each.flatten(1))).unflatten(1, each.shape[1:])
+            standard: Tensor = self.standard(each.flatten(1)).reshape(each.shape)
+            return standard
 
 
 class DirectModality(nn.Module):
