@@ -37,8 +37,8 @@ class EdmHead(nn.Module):
         noisy = actions + sigma[:, None, None] * torch.randn_like(actions)
         clean = self.denoised(noisy, sigma=sigma, context=self.transformer.context(condition))
         data = self.config.sigma_data
-        weight = (sigma**2 + data**2) / (sigma * data) ** 2  # B
-        error = (clean - actions).square().mean(dim=-1) * weight[:, None]  # B K
+        even = (sigma**2 + data**2) / (sigma * data) ** 2  # B
+        error = (clean - actions).square().mean(dim=-1) * even[:, None]  # B K
         return masked_mean(weighted(error, weight), mask=mask)
 
     def sample(self, condition: HeadCondition, *, noise: Float[Tensor, "B K A"], steps: int) -> Float[Tensor, "B K A"]:

@@ -128,6 +128,7 @@ def test_a_sample_counts_by_its_weight(name):
         return head.loss(actions, mask=mask, condition=condition, weight=weight)
 
     parts = [loss(4.0 * torch.eye(4)[sample]) for sample in range(4)]
+    assert not torch.isclose(parts[0], parts[1])
     torch.testing.assert_close(loss(None), torch.stack(parts).mean())
     torch.testing.assert_close(loss(torch.ones(4)), loss(None))
     torch.testing.assert_close(loss(torch.tensor([4.0, 0.0, 0.0, 0.0])), parts[0])
