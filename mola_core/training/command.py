@@ -67,7 +67,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from mola_core.training.distributed import join_world  # noqa: PLC0415
     from mola_core.training.memory import keep_freed_memory  # noqa: PLC0415
-    from mola_core.training.optimization import flush_denormals  # noqa: PLC0415
     from mola_core.training.pipeline import NUMBERED, train  # noqa: PLC0415
     from mola_core.training.progress import ConsoleReporter, SilentReporter  # noqa: PLC0415
     from mola_core.training.stopping import StopRequest  # noqa: PLC0415
@@ -78,7 +77,6 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     keep_freed_memory()
-    flush_denormals()
     stop = StopRequest(after_s=None if arguments.minutes is None else 60.0 * arguments.minutes)
     with join_world(device=arguments.device, spread=arguments.spread) as world, stop.on_signals():
         reporter = ConsoleReporter() if world.is_main else SilentReporter()

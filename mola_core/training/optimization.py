@@ -52,11 +52,6 @@ def make_scaler(spec: StageSpec, device: torch.device) -> torch.amp.GradScaler:
     return torch.amp.GradScaler(device.type, enabled=autocast_dtype(spec, device) is torch.float16)
 
 
-def flush_denormals() -> None:
-    """Numbers below 1e-38 count as zero: second moments of small gradients are such, and a CPU is many times slower with them."""
-    torch.set_flush_denormal(True)
-
-
 @functools.cache
 def cpu_has_bf16_matrices() -> bool:
     """Whether this CPU multiplies bf16 itself (AMX tiles or AVX-512 BF16); without that bf16 is slower than fp32."""
