@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
     """Freed blocks stay with the process instead of going back to the system, which would have to clear them again; whether it worked.
 
     A training step on a CPU allocates hundreds of megabytes piece by piece: with glibc's own settings every piece is mapped, cleared
-    page by page and unmapped again, which costs a third of the time. Does nothing where the C library is another.
+    page by page and unmapped again. Does nothing where the C library is another.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
