@@ -1,5 +1,6 @@
 """Rollouts spread over worker processes; results are kept as they come."""
 
+import logging
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -71,6 +72,7 @@ class _Worker:
 
 def _run(campaign: Campaign, episode: Episode) -> Rollout:
     if _Worker.campaign != campaign:
+        logging.disable(logging.WARNING)  # what stops an arm is in its rollout's outcome
         _Worker.rig = open_rig(campaign.rig, site=campaign.site)
         _Worker.source = open_source(campaign.choice)
         _Worker.campaign = campaign

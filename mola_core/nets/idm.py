@@ -75,9 +75,8 @@ class Idm(nn.Module):
         if self.standard is None:
             vectors: Tensor = self.down(read)
             return vectors
-        with torch.autocast(
-            read.device.type, enabled=False
-        ):  # half precision would round away what is to be told apart
+        # half precision would round away what is to be told apart
+        with torch.autocast(read.device.type, enabled=False):
             each = self.down(read.float())
             standard: Tensor = self.standard(each.flatten(1)).reshape(each.shape)
             return standard

@@ -52,6 +52,6 @@ def slim(path: Path, out: Path) -> int:
             continue
         halved[name] = value.half() if value.is_floating_point() else value
         if not bool(torch.isfinite(halved[name]).all()):
-            raise ConfigError(f"{name} holds {float(value.abs().max()):g}, which half precision cannot")
+            raise ConfigError(f"{name} holds {float(value.abs().max()):g}, which half precision cannot hold")
     save_checkpoint(replace(checkpoint, path=out, digest=""), weights=halved)
     return sum(value.numel() * value.element_size() for value in halved.values())

@@ -117,7 +117,8 @@ class PolicyObjective(nn.Module):
             observation = dataclasses.replace(observation, state=observation.state + noise)
         actions, mask = batch["actions"], batch["mask"]
         conditioned = self.model.condition(observation, imagination=imagination)
-        weight = self._weight(actions, mask=mask)
+        reach = self._spec.reach
+        weight = None if reach is None else weight_within(actions, mask=mask, reach=reach)
         terms = self.model.losses_of(conditioned, actions=actions, mask=mask, weight=weight)
         total = terms["action"]
         if self.readout is not None:
@@ -134,24 +135,13 @@ class PolicyObjective(nn.Module):
 
     def _told_apart(self, conditioned: Conditioned) -> dict[str, Tensor]:
         """Codes that each member tells apart in this batch: latent actions that are always the same tell the head nothing."""
-        if self.model.config.mixture is None:
-            return {}
-        size = self.model.config.mixture.idm.codebook.size
-        return {
-            f"{name}_told_apart": torch.tensor(
-                perplexity_of(actions.code_indices, size=size), device=actions.code_indices.device
-            )
-            for name, actions in conditioned.latent_actions.items()
-        }
-
-    def _weight(self, actions: Float[Tensor, "B K A"], *, mask: Bool[Tensor, "B K"]) -> Float[Tensor, "B"] | None:
-        """How much each sample counts, 1 on average over the batch; see ``PolicyStage.reach``."""
-        if self._spec.reach is None:
-            return None
-        lengths = actions[..., :_PLACE].square().sum(dim=-1)  # B K, squared
-        moved = (lengths * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)  # B
-        weight = 1 / (1 + moved / self._spec.reach**2)
-        return weight / weight.mean()
+        mixture = self.model.mixture
+        told = {}
+        for name in {} if mixture is None else mixture.code_usage():  # those that have a codebook
+            indices = conditioned.latent_actions[name].code_indices
+            size = int(indices.max()) + 1
+            told[f"{name}_told_apart"] = torch.tensor(perplexity_of(indices, size=size), device=indices.device)
+        return told
 
     def observed(self, batch: Batch, *, light: PictureJitter | None, draws: Draws) -> NetObservation:
         """What the networks see of the batch, each row in other ``light``; no pixels where only cached features are read."""
@@ -195,6 +185,14 @@ class PolicyObjective(nn.Module):
             min=1.0
         )
         return error
+
+
+def weight_within(actions: Float[Tensor, "B K A"], *, mask: Bool[Tensor, "B K"], reach: float) -> Float[Tensor, "B"]:
+    """How much each sample counts, 1 on average over the batch; see ``PolicyStage.reach``."""
+    lengths = actions[..., :_PLACE].square().sum(dim=-1)  # B K, squared
+    moved = (lengths * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)  # B
+    weight = 1 / (1 + moved / reach**2)
+    return weight / weight.mean()
 
 
 def _readout(model: Mola) -> nn.Sequential:

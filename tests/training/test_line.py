@@ -1,5 +1,6 @@
 """From a dataset to a policy that acts, over all stages of the smallest recipe."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -22,14 +23,17 @@ from mola_core.training.checkpoint import (
     load_policy_modules,
     model_weights,
     read_weights,
+    save_checkpoint,
 )
 from mola_core.training.loop import StoppedError
 from mola_core.training.metrics import read_metrics
+from mola_core.training.model_slim import slim
 from mola_core.training.pipeline import STAGES, Run, train
 from mola_core.training.progress import SilentReporter
 from mola_core.training.recipe import Recipe
 from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.changes import with_settings
+from mola_core.training.stage3_policy import weight_within
 from mola_core.training.stopping import StopRequest
 
 _STEPS = {"autoencoder": 2, "video": 4, "idm": 3, "policy": 4}
@@ -157,6 +161,13 @@ def test_samples_that_move_far_count_less_where_a_reach_is_given(blobs: Path, tr
     recipe = short("twin-tiny", "policy.reach=0.1")
     train(run_of(tmp_path, blobs, recipe, base=trained / "idm" / "final", caches=trained / "caches"), ["policy"])
     assert curve(tmp_path / "policy") != curve(trained / "policy")
+    actions = torch.zeros(3, 4, 7)
+    actions[1, :, 0], actions[2, :, 1], actions[2, :, 6] = 0.1, 0.2, 9.0  # an opening is no way
+    mask = torch.ones(3, 4, dtype=torch.bool)
+    mask[1, 2:] = False
+    actions[1, 2:] = 50.0  # beyond the episode's end
+    weight = weight_within(actions, mask=mask, reach=0.1)
+    torch.testing.assert_close(weight, torch.tensor([1.0, 0.5, 0.2]) / (1.7 / 3))
 
 
 def test_a_learned_autoencoder_comes_first(blobs: Path, tmp_path: Path) -> None:
@@ -205,6 +216,12 @@ def test_a_slim_checkpoint_acts_and_learns_on(
     train(run_of(tmp_path / "more", blobs, short(), base=small), ["policy"])
     assert main(["model", "slim", str(whole), "--out", str(small)]) == 2
     assert "exists; name a new folder" in capsys.readouterr().err
+    checkpoint = load_checkpoint(whole)
+    large = {name: 1e6 * value.float() for name, value in read_weights(checkpoint).items()}
+    save_checkpoint(dataclasses.replace(checkpoint, path=tmp_path / "large", digest=""), weights=large)
+    with pytest.raises(ConfigError, match="which half precision cannot hold"):
+        slim(tmp_path / "large", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 # --- what bad input gets ----------------------------------------------------------------------------------------------

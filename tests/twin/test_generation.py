@@ -278,7 +278,7 @@ def test_command_generates_in_parallel(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 class _Wanderer:
-    """A policy that goes up and to the side, as the rig sees it."""
+    """A policy that goes to the side and half closes the hand."""
 
     execute_ns = 500_000_000
 

@@ -11,7 +11,7 @@ from mola_core.contracts.site import load_site
 from mola_core.contracts.types import ActionChunk
 from mola_twin.expert.expert import Expert, make_expert
 from mola_twin.expert.trials import unmet
-from mola_twin.lockstep import LockstepRig, keep_quiet
+from mola_twin.lockstep import LockstepRig
 from mola_twin.tasks.instructions import TASKS, task_spec
 from mola_twin.tasks.variants import VARIANTS
 
@@ -22,7 +22,6 @@ def open_rig(site_path: Path) -> "EvaluationRig":
     Raises:
         ConfigError: the file is missing or does not describe the twin.
     """
-    keep_quiet()
     return EvaluationRig(LockstepRig(load_site(site_path)))
 
 

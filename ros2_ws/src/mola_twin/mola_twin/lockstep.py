@@ -5,7 +5,6 @@ physics are the same objects. No sockets, no threads, no wall time: the same see
 episode, bit for bit.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-import mola_twin.controller
 from mola_core.contracts.clock import NS_PER_S, FakeClock
 from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.geometry import pose_from_transform
@@ -45,11 +43,6 @@ class RigObservation:
     frames: dict[str, Frame]
     """By camera name; empty unless rendering was asked for."""
     truth: Truth
-
-
-def keep_quiet() -> None:
-    """For processes that run one episode after the other: what stops an arm is in each one's outcome, and no news beside it."""
-    logging.getLogger(mola_twin.controller.__name__).setLevel(logging.ERROR)
 
 
 class LockstepRig:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import logging
 import multiprocessing
 import multiprocessing.util
 import os
@@ -19,7 +20,7 @@ from mola_twin.generation.desk import GenerationDesk
 from mola_twin.generation.lead import Lead
 from mola_twin.generation.plan import Assignment
 from mola_twin.labels.scene_recorder import SceneRecorder
-from mola_twin.lockstep import LockstepRig, keep_quiet
+from mola_twin.lockstep import LockstepRig
 
 
 def generate(
@@ -53,7 +54,7 @@ class _Worker:
 
 def _begin_worker(site_path: Path, desk: GenerationDesk) -> None:
     threading.Thread(target=_leave_with_parent, name="leave with parent", daemon=True).start()
-    keep_quiet()
+    logging.disable(logging.WARNING)  # what stops an arm is in its episode's outcome
     _Worker.maker = EpisodeMaker(load_site(site_path), desk)
     multiprocessing.util.Finalize(None, _end_worker, exitpriority=10)
 

@@ -8,8 +8,9 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from mola_core.contracts.errors import ChunkRejectedError
 from mola_core.contracts.preprocess import view_of
-from mola_core.contracts.rig import EpisodeStart
-from mola_core.contracts.types import ActionChunk, ActionSpace, RobotState
+from mola_core.contracts.rig import EpisodeStart, RigView
+from mola_core.contracts.types import ActionChunk, ActionSpace
+from mola_core.runtime.observation import state_row
 from mola_twin.evaluation_rig import EvaluationRig
 from mola_twin.expert.bursts import Bursts
 from mola_twin.expert.expert import UPRIGHT_RAD, make_expert
@@ -96,16 +97,12 @@ class _Scene:
             task=one.task, seed=one.seed, variant=self.plan.variant, instruction=instruction, time_limit_s=limit_s
         )
         until_s = lead.begin(begin, seed=zlib.crc32(one.key.encode()))
+        seen = EvaluationRig(rig)  # the policy sees what an evaluation shows it
         while rig.cell.elapsed_s < until_s or _holds_something(rig.truth()):
-            frames, state = self._look(), rig.state()
-            now = rig.commanded()
-            self.rows.add(
-                state=state,
-                action=np.concatenate([now.base_from_tcp, [now.gripper_opening]]),
-                views=self._views(frames),
-                mistake=True,
-            )
-            chunk = lead.act(EvaluationRig(rig), frames=frames, state=state, now_ns=rig.clock.now_ns())
+            view, now = seen.observe(), rig.commanded()
+            action = np.concatenate([now.base_from_tcp, [now.gripper_opening]])
+            self._add(view, action=action, mistake=True)
+            chunk = lead.act(seen, view)
             try:
                 rig.step(chunk, duration_s=self.plan.period_ms / 1000)
             except ChunkRejectedError as error:
@@ -122,18 +119,19 @@ class _Scene:
         """Let the expert do the task from here; why it did not, or nothing."""
         rig, task = self.rig, self.assignment.task
         expert = make_expert(task, rig.site, noise=manner.noise, upright_rad=upright_rad)
+        seen = EvaluationRig(rig)
         limit_s = rig.cell.elapsed_s + task_spec(task).time_limit_s
         left = self.plan.hold_rows
         mistaken = False
         while True:
-            observed, views = rig.observe(), self._views(self._look())
-            chunk = expert.act(truth=observed.truth, state=observed.state, now_ns=rig.clock.now_ns())
+            view, truth = seen.observe(), rig.truth()
+            chunk = expert.act(truth=truth, state=view.state, now_ns=view.stamp_ns)
             if chunk.space is not ActionSpace.TCP:
                 return f"{expert.stage}: moved in joint space, which no action row can say"
             action = np.concatenate([chunk.targets[0], chunk.gripper_openings[:1]])
-            self.rows.add(state=observed.state, action=action, views=views, mistake=mistaken)
+            self._add(view, action=action, mistake=mistaken)
             mistaken = expert.stage == MISTAKE
-            if mistaken and _holds_something(observed.truth):
+            if mistaken and _holds_something(truth):
                 return "what was to be missed was taken"
             verdict = rig.success()
             if chunk.final and verdict.done:
@@ -147,20 +145,13 @@ class _Scene:
             if not rig.engaged:
                 return f"servo stopped in {expert.stage}: {rig.stop_reason}"
 
-    def _look(self) -> dict[str, UInt8[np.ndarray, "height width 3"]]:
-        """The cameras' streams now; the moment is labelled."""
+    def _add(self, view: RigView, *, action: Float[np.ndarray, "7"], mistake: bool) -> None:
+        """A row, labelled, with what the live preprocessing makes of the cameras' streams."""
         if self.recorder is not None:
             self.recorder.add_row()
-        streams = self.rig.site.cameras
-        return {
-            name: self.rig.frame(name, width=streams[name].width, height=streams[name].height).color
-            for name in self.plan.cameras
-        }
-
-    def _views(self, frames: dict[str, np.ndarray]) -> dict[str, UInt8[np.ndarray, "height width 3"]]:
-        """What the live preprocessing makes of them."""
         width, height = self.plan.view_width, self.plan.view_height
-        return {name: view_of(color, view_width=width, view_height=height) for name, color in frames.items()}
+        views = {name: view_of(view.frames[name], view_width=width, view_height=height) for name in self.plan.cameras}
+        self.rows.add(state=state_row(view.state), action=action, views=views, mistake=mistake)
 
 
 def _holds_something(truth: Truth) -> bool:
@@ -210,10 +201,14 @@ class _Rows:
         self._views: dict[str, list[np.ndarray]] = {name: [] for name in plan.cameras}
 
     def add(
-        self, *, state: RobotState, action: Float[np.ndarray, "7"], views: dict[str, np.ndarray], mistake: bool
+        self,
+        *,
+        state: Float[np.ndarray, "13"],
+        action: Float[np.ndarray, "7"],
+        views: dict[str, np.ndarray],
+        mistake: bool,
     ) -> None:
-        assert state.gripper_opening is not None  # noqa: S101  # the twin's gripper always answers
-        self._state.append(np.concatenate([state.joint_positions, state.base_from_tcp, [state.gripper_opening]]))
+        self._state.append(state)
         self._action.append(action)
         self._mistake.append(mistake)
         for name, view in views.items():

@@ -5,20 +5,16 @@ there to be seen and not to be imitated.
 """
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import UInt8
 
 from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.rig import EpisodeStart, LockstepRig, RigView
-from mola_core.contracts.types import ActionChunk, RobotState
+from mola_core.contracts.types import ActionChunk
 from mola_core.evaluation.policies import WITHOUT_POLICY, PolicyChoice, identity_of, open_source
 from mola_core.evaluation.sources import PolicySource
 from mola_twin.generation.plan import LeadPlan
-
-__all__ = ["Lead", "lead_plan"]
 
 
 def lead_plan(policy: str, *, longest_s: float) -> LeadPlan:
@@ -53,16 +49,9 @@ class Lead:
         self._chunk = None
         return float(np.random.default_rng([seed, 1]).uniform(self.plan.shortest_s, self.plan.longest_s))
 
-    def act(
-        self,
-        rig: LockstepRig,
-        *,
-        frames: Mapping[str, UInt8[np.ndarray, "height width 3"]],
-        state: RobotState,
-        now_ns: int,
-    ) -> ActionChunk:
-        """What to do for the next period; call it every period. ``frames`` are those of the live streams."""
+    def act(self, rig: LockstepRig, view: RigView) -> ActionChunk:
+        """What to do for the next period, having seen ``view``; call it every period."""
+        now_ns = view.stamp_ns
         if self._chunk is None or now_ns - self._decided_ns >= self._source.execute_ns:
-            view = RigView(stamp_ns=now_ns, frames=dict(frames), state=state)
             self._chunk, self._decided_ns = self._source.decide(rig, view).chunk, now_ns
         return replace(self._chunk, sequence=next(self._sequence), alive_stamp_ns=now_ns)
