@@ -55,13 +55,21 @@ class Keypoints(nn.Module):
         nn.init.zeros_(self.told.bias)
 
     def forward(self, features: Float[Tensor, "B C T F h w"], instruction: Instruction) -> Float[Tensor, "B N D"]:
+        return self.read(features, instruction)[0]
+
+    def read(
+        self, features: Float[Tensor, "B C T F h w"], instruction: Instruction
+    ) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "C B h w I"] | None]:
+        """The tokens, and what the blocks have made of every cell of the present; None without blocks."""
         config = self.config
+        present = None
         asked = functional.silu(self.words(instruction.tokens, mask=instruction.mask))  # B I
         scale, shift = rearrange(self.told(asked), "b (p two i) -> two p b 1 i", two=2, i=config.inner)
         # places first and channels last from here on: nothing below has to be copied into another order
         x = rearrange(features, "b c t f h w -> (c t) b h w f")
         if self.look is not None:
             x = self.look(x, asked)
+            present = x[:: features.shape[2]]
         x = self.norm(x.flatten(2, 3))
         batch = x.shape[1]
         x = _by_item(torch.bmm(x.flatten(1, 2), self.enter.to(x.dtype)), batch=batch)  # p B n I
@@ -74,7 +82,7 @@ class Keypoints(nn.Module):
             seen = torch.matmul(share, told)  # p B k 2+v
             seen = rearrange(seen, "p b (m k) v -> (p m) b (k v)", m=config.tokens_per_frame)
             tokens = torch.bmm(seen, self.leave.flatten(0, 1).to(seen.dtype)) + self.bias.flatten(0, 1)[:, None]
-        return rearrange(tokens, "n b d -> b n d").to(self.leave.dtype)
+        return rearrange(tokens, "n b d -> b n d").to(self.leave.dtype), present
 
 
 class Look(nn.Module):

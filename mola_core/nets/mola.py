@@ -59,6 +59,8 @@ class Conditioned:
 
     head: HeadCondition
     latent_actions: dict[str, LatentActions]
+    cells: Float[Tensor, "C B h w I"] | None = None
+    """What the reader has made of every cell of the present, for losses that say what is there; None without such cells."""
 
     @property
     def commitment_loss(self) -> Float[Tensor, ""] | None:
@@ -196,7 +198,7 @@ class Mola(nn.Module):
                     observation.images, imagination=imagination, control=control, control_noise=control_noise
                 )
             )
-        visual = self.visual_tokens(observation, imagination)
+        visual, cells = self._read(observation, imagination)
         return Conditioned(
             head=HeadCondition(
                 latent_actions=self._joined(latent_actions, like=visual),
@@ -205,20 +207,24 @@ class Mola(nn.Module):
                 state=observation.state,
             ),
             latent_actions=latent_actions,
+            cells=cells,
         )
 
     def visual_tokens(self, observation: NetObservation, imagination: Imagination | None) -> Float[Tensor, "B N D"]:
         """What the head reads beside latent actions; ``imagination`` is None only for an image encoder."""
+        return self._read(observation, imagination)[0]
+
+    def _read(
+        self, observation: NetObservation, imagination: Imagination | None
+    ) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "C B h w I"] | None]:
+        """Visual tokens, and the reader's cells of the present where it has some."""
         if isinstance(self.visual, ImageEncoder):
-            own: Tensor = self.visual(observation.images)
-            return own
+            return self.visual(observation.images), None
         if imagination is None:
             raise ValueError("a video former needs an imagination")
         if isinstance(self.visual, Keypoints):
-            asked: Tensor = self.visual(imagination.features, observation.instruction)
-            return asked
-        tokens: Tensor = self.visual(imagination.features)
-        return tokens
+            return self.visual.read(imagination.features, observation.instruction)
+        return self.visual(imagination.features), None
 
     def _joined(self, latent_actions: dict[str, LatentActions], *, like: Tensor) -> Float[Tensor, "B MQ D"]:
         if self.mixture is None:

@@ -91,9 +91,16 @@ def _train_one(run: Run, name: str, *, made_here: Sequence[str]) -> Path:
     recipe = run.recipe
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     model = build_mola(recipe.model)
-    _take_over(model, name, run=run, made_here=made_here)
+    before = _policy_before(run) if name == "policy" and not made_here else None
+    if before is None:
+        _take_over(model, name, run=run, made_here=made_here)
+    else:
+        put_weights(model, model_weights(before), where=str(before.path))
     bench = _bench(run, model, policy=name == "policy")
-    normalization = _normalization(bench) if name == "policy" else None
+    normalization = None
+    if name == "policy":
+        # what has been learned was learned in these units, whatever the new demonstrations' statistics are
+        normalization = before.normalization if before is not None else _normalization(bench)
     header = Checkpoint(
         path=run.folder, recipe=recipe, normalization=normalization, stage=name, step=0, metrics={}, git=git_state()
     )
@@ -178,6 +185,16 @@ def _differences(old: object, new: object, where: str = "") -> list[str]:
 # --- what a stage takes from the stages before ------------------------------------------------------------------------
 
 
+def _policy_before(run: Run) -> Checkpoint | None:
+    """The policy that goes on learning, from other demonstrations for instance; None where this one begins from earlier stages."""
+    if run.base is None:
+        return None
+    whole = load_checkpoint(run.base)
+    same = whole.stage == "policy" and whole.recipe.model == run.recipe.model
+    mixtures = whole.recipe.policy.mixture, run.recipe.policy.mixture
+    return whole if same and (mixtures[1] == "finetuned" or mixtures == ("frozen", "frozen")) else None
+
+
 def _take_over(model: Mola, stage: str, *, run: Run, made_here: Sequence[str]) -> None:
     """Load the parts of ``model`` that earlier stages have made: those of this call, those of ``run.base``, or this run's of before.
 
@@ -185,14 +202,6 @@ def _take_over(model: Mola, stage: str, *, run: Run, made_here: Sequence[str]) -
         CheckpointError: an earlier stage has not been run, or its checkpoint is of another architecture.
     """
     base = run.base
-    if stage == "policy" and base is not None and not made_here:
-        whole = load_checkpoint(base)
-        same = whole.stage == "policy" and whole.recipe.model == run.recipe.model
-        mixtures = whole.recipe.policy.mixture, run.recipe.policy.mixture
-        if same and (mixtures[1] == "finetuned" or mixtures == ("frozen", "frozen")):
-            # it goes on learning, from other demonstrations for instance
-            put_weights(model, model_weights(whole), where=str(base))
-            return
     if stage == "video" and base is not None and _reaches(base, stage):
         whole = load_checkpoint(base)
         if whole.recipe.model.backbone == run.recipe.model.backbone:

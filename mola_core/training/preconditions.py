@@ -16,7 +16,7 @@ def require_data(recipe: Recipe, stages: Sequence[str], *, data: Mapping[str, Pa
     Raises:
         ConfigError: a dataset whose place has not been said.
         ContractMismatchError: demonstrations made under another contract.
-        DataError: no dataset at a place, or labels that stage II needs are not there.
+        DataError: no dataset at a place, or labels that a stage needs are not there.
     """
     demonstrations = recipe.demonstrations or recipe.mixture
     early = [stage for stage in stages if stage != "policy"]
@@ -31,6 +31,8 @@ def require_data(recipe: Recipe, stages: Sequence[str], *, data: Mapping[str, Pa
         for part in demonstrations:
             contract = open_episodes(data[part.dataset], name=part.dataset).contract
             contract.require(recipe.io.contract, what=f"dataset {data[part.dataset]}", where=f"recipe {recipe.name}")
+            if recipe.policy.semantic_weight > 0.0:
+                _require_labels(part, ("semantic",), path=data[part.dataset])
     if "idm" in stages and recipe.model.mixture is not None:
         for part in recipe.mixture:
             _require_labels(part, wanted_labels(recipe.model.mixture), path=data[part.dataset])

@@ -176,6 +176,9 @@ class PolicyStage(StageSpec):
     readout_weight: float = Field(default=0.0, ge=0.0)
     """Of a linear readout of the actions from the visual tokens alone, which tells them at once, without the head's noise, where to
     look; dropped after training, not in the paper."""
+    semantic_weight: float = Field(default=0.0, ge=0.0)
+    """Of saying, from the reader's cells, what every part of the present shows: thousands of small lessons a row on where things are,
+    where the actions give one. Needs labels of classes; dropped after training, not in the paper."""
     reach: float | None = Field(default=None, gt=0.0)
     """Samples that move the tool further than this (mean length over the chunk, normalised) count less, by its square: errors grow
     with the way ahead, and what decides a grasp are the last centimetres. None: all count alike, as in the paper."""

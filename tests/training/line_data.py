@@ -16,8 +16,16 @@ LENGTH = 24
 INSTRUCTIONS = ("move to the left", "move to the right")
 
 
-def write_blobs(path: Path, *, episodes: int = 6, contract: DataContract = CONTRACT, labelled: bool = True) -> Path:
-    """Each episode moves a blob, and the tool, one way or the other as it is told."""
+def write_blobs(
+    path: Path,
+    *,
+    episodes: int = 6,
+    contract: DataContract = CONTRACT,
+    labelled: bool = True,
+    scale: float = 1.0,
+    classes: tuple[int, int] = (1, 2),
+) -> Path:
+    """Each episode moves a blob, and the tool ``scale`` decimetres, one way or the other as it is told."""
     writer = LeRobotWriter(path, contract=contract, cameras=dict.fromkeys(contract.cameras, (WIDTH, HEIGHT)))
     for episode in range(episodes):
         sign = 1.0 if episode % 2 else -1.0
@@ -27,18 +35,18 @@ def write_blobs(path: Path, *, episodes: int = 6, contract: DataContract = CONTR
             left = int(36 + 30 * x)
             image[20:28, left : left + 8] = (200, 40, 40)
             state = np.zeros(13, np.float32)
-            state[6:9] = (0.1 * x, 0.4, 0.2)
+            state[6:9] = (0.1 * scale * x, 0.4, 0.2)
             state[9:12] = (0.0, 3.1, 0.0)
             action = np.concatenate([state[6:12], [float(row > LENGTH // 2)]]).astype(np.float32)
             writer.add_row(state=state, action=action, images=dict.fromkeys(contract.cameras, image))
         writer.end_episode(INSTRUCTIONS[episode % 2])
     writer.finalize()
     if labelled:
-        _write_labels(path, contract, episodes=episodes)
+        _write_labels(path, contract, episodes=episodes, classes=classes)
     return path
 
 
-def _write_labels(path: Path, contract: DataContract, *, episodes: int) -> None:
+def _write_labels(path: Path, contract: DataContract, *, episodes: int, classes: tuple[int, int]) -> None:
     folder = LabelFolder(path, teacher="twin")
     folder.begin(
         RigidSceneInfo(
@@ -46,7 +54,7 @@ def _write_labels(path: Path, contract: DataContract, *, episodes: int) -> None:
             cameras=dict.fromkeys(contract.cameras, LabelCamera(width=10, height=6, focal=8.0)),
             depth_unit_m=0.001,
             classes=("nothing", "table", "blob"),
-            class_of_geom=(1, 2),
+            class_of_geom=classes,
             body_of_geom=(0, 1),
         )
     )

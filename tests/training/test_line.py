@@ -33,7 +33,7 @@ from mola_core.training.progress import SilentReporter
 from mola_core.training.recipe import Recipe
 from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.changes import with_settings
-from mola_core.training.stage3_policy import weight_within
+from mola_core.training.stage3_policy import CLASSES, weight_within
 from mola_core.training.stopping import StopRequest
 
 _STEPS = {"autoencoder": 2, "video": 4, "idm": 3, "policy": 4}
@@ -224,6 +224,24 @@ def test_a_slim_checkpoint_acts_and_learns_on(
     assert not (tmp_path / "none").exists()
 
 
+def test_a_policy_that_goes_on_keeps_its_units(trained: Path, tmp_path: Path) -> None:
+    others = write_blobs(tmp_path / "others", scale=3.0)
+    base = trained / "policy" / "final"
+    final = train(run_of(tmp_path / "more", others, short(), base=base), ["policy"])
+    assert load_checkpoint(final).normalization == load_checkpoint(base).normalization
+
+
+def test_cells_learn_what_they_show(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    recipe = short("twin-tiny", "model.visual.blocks=1", "policy.semantic_weight=0.5", "policy.steps=40")
+    final = train(
+        run_of(tmp_path, blobs, recipe, base=trained / "idm" / "final", caches=trained / "caches"), ["policy"]
+    )
+    said = [line["semantic"] for line in read_metrics(tmp_path / "policy") if line["split"] == "training"]
+    assert said[0] < np.log(CLASSES) + 0.5  # of 16 classes none was known
+    assert said[-1] < 0.6 * said[0]
+    assert not [name for name in model_weights(load_checkpoint(final)) if "classes" in name]
+
+
 # --- what bad input gets ----------------------------------------------------------------------------------------------
 
 
@@ -256,6 +274,22 @@ def test_missing_labels_are_refused_before_the_first_stage(tmp_path: Path) -> No
     with pytest.raises(DataError, match="mola data label"):
         train(run_of(tmp_path / "run", data, short()), STAGES)
     assert not (tmp_path / "run").exists()
+
+
+def test_classes_that_no_cell_can_say_are_refused(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    asked = "policy.semantic_weight=0.5"
+    with pytest.raises(
+        ConfigError, match=r"policy\.semantic_weight asks the cells of a reader of keypoints with blocks"
+    ):
+        train(run_of(tmp_path / "a", blobs, short("twin-tiny", asked), base=trained / "idm" / "final"), ["policy"])
+    bare, with_blocks = write_blobs(tmp_path / "bare", labelled=False, episodes=2), "model.visual.blocks=1"
+    with pytest.raises(DataError, match="mola data label"):
+        train(run_of(tmp_path / "b", bare, short("twin-tiny", asked, with_blocks)), ["policy"])
+    assert not (tmp_path / "b").exists()
+    many = write_blobs(tmp_path / "many", episodes=2, classes=(1, 16))
+    run = run_of(tmp_path / "c", many, short("twin-tiny", asked, with_blocks), base=trained / "idm" / "final")
+    with pytest.raises(ConfigError, match="class 16 is beyond the 16"):
+        train(run, ["policy"])
 
 
 def test_a_stage_without_the_one_before_it_is_refused(blobs: Path, tmp_path: Path) -> None:

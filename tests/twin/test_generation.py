@@ -86,6 +86,24 @@ def test_the_next_action_says_where_the_arm_goes(dataset: Path) -> None:
     assert np.median(along) > 0.9
 
 
+def test_a_demonstration_may_end_when_the_task_is_done() -> None:
+    """What follows is the way home, which a policy must not mistake for the way out."""
+    one = Assignment("press_button", 10_000)
+    plan = PLAN.model_copy(update={"hold_rows": 0})
+    with LockstepRig(load_site(SITE)) as rig:
+        whole = demonstrate(rig, one, plan)
+        part = demonstrate(rig, one, plan.model_copy(update={"until": "done"}))
+        assert rig.success().done
+    assert isinstance(whole, Demonstration)
+    assert isinstance(part, Demonstration)
+    rows = len(part.state)
+    assert rows < len(whole.state) - 10
+    np.testing.assert_array_equal(part.state, whole.state[:rows])
+    home = whole.state[0, 6:9]
+    assert np.linalg.norm(whole.state[-1, 6:9] - home) < 0.01
+    assert np.linalg.norm(part.state[-1, 6:9] - home) > 0.1
+
+
 def test_labels_agree_with_the_pictures(dataset: Path) -> None:
     """A frame warped by the flow is the later frame, where nothing has come between."""
     view = {"width": 80, "height": 48}

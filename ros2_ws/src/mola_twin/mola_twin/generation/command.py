@@ -58,7 +58,13 @@ def register(subparsers: Any) -> None:
         help="checkpoint or bundle that acts first; the expert takes over, and is what is imitated",
     )
     parser.add_argument("--lead-s", type=float, default=12.0, help="the longest time that it leads, s (12)")
-    parser.add_argument("--hold-rows", type=int, default=5, help="rows kept after the task is done (5)")
+    parser.add_argument(
+        "--until",
+        choices=("home", "done"),
+        default="home",
+        help="a demonstration ends at home, or when the task is done (home)",
+    )
+    parser.add_argument("--hold-rows", type=int, default=5, help="rows kept after that (5)")
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--site", type=Path, default=_SITE, help=f"site file ({_SITE})")
     parser.add_argument("--json", action="store_true", help="one JSON document")
@@ -121,6 +127,7 @@ def _plan(arguments: argparse.Namespace, site: "Site") -> "GenerationPlan":
             cameras=tuple(site.cameras),
             view_width=width,
             view_height=height,
+            until=arguments.until,
             hold_rows=arguments.hold_rows,
             noise=NoisePlan(
                 bursts=arguments.bursts,

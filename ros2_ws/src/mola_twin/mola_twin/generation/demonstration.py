@@ -134,7 +134,7 @@ class _Scene:
             if mistaken and _holds_something(truth):
                 return "what was to be missed was taken"
             verdict = rig.success()
-            if chunk.final and verdict.done:
+            if verdict.done and (chunk.final or self.plan.until == "done"):
                 if left == 0:
                     return ""
                 left -= 1

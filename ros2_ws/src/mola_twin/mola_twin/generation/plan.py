@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -63,8 +63,11 @@ class GenerationPlan(BaseModel):
     view_width: int = Field(ge=16, le=424)
     view_height: int = Field(ge=16, le=240)
     period_ms: int = Field(default=100, ge=20, le=1000)
+    until: Literal["home", "done"] = "home"
+    """When a demonstration ends: once the expert is home again, or when the task is done. The way home passes where every task begins,
+    with a picture that hardly differs: a policy that learns it may stay at home from the start."""
     hold_rows: int = Field(default=5, ge=0, le=50)
-    """Rows kept after the task is done: what doing nothing looks like."""
+    """Rows kept after that: at home, what doing nothing looks like."""
     noise: NoisePlan = NoisePlan()
     lead: LeadPlan | None = None
     """None: the expert does everything."""
