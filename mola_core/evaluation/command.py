@@ -45,6 +45,9 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--time-limit-s", type=float, help="simulated seconds for an episode (the task's own)")
     parser.add_argument("--runtime", help="runner of a bundle's engines (the first that runs here)")
     parser.add_argument("--device", default="cpu", help="where a checkpoint runs (cpu)")
+    parser.add_argument(
+        "--language-weights", type=Path, metavar="FOLDER", help="of CLIP or UMT5, for a checkpoint whose recipe uses it"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
     parser.add_argument("--out", type=Path, help="file of results to begin or continue (runs/eval/CONDITIONS.jsonl)")
     parser.add_argument("--films", type=Path, metavar="FOLDER", help="keep a film of each new rollout")
@@ -156,6 +159,7 @@ def _campaign(arguments: argparse.Namespace, variant: str, control: Control) -> 
         execute_steps=arguments.execute_steps,
         runtime=arguments.runtime,
         device=arguments.device,
+        language_weights=arguments.language_weights,
     )
     conditions = Conditions(
         policy=identity_of(choice),

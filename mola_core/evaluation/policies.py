@@ -9,6 +9,7 @@ from mola_core.contracts.bundle import MANIFEST, digest_of, read_manifest
 from mola_core.evaluation.conditions import Control
 from mola_core.evaluation.errors import EvaluationError
 from mola_core.evaluation.sources import ChunkSource, HoldingSource, PolicySource, ScriptedSource
+from mola_core.runtime.language import require_option
 from mola_core.runtime.policy import Policy
 
 _IN_THE_NETWORK: dict[Control, Literal["same", "noisy"]] = {"same-frame": "same", "noisy-frame": "noisy"}
@@ -27,24 +28,30 @@ class PolicyChoice:
     runtime: str | None = None
     """Runner of a bundle's engines; None takes the first that this machine can run."""
     device: str = "cpu"
+    language_weights: Path | None = None
+    """Folder of CLIP or UMT5, for a checkpoint whose recipe uses it; no part of the identity: a checkpoint names its encoder."""
 
 
 def identity_of(choice: PolicyChoice) -> str:
     """What tells this policy from any other: the word, or a digest of the weights.
 
     Raises:
-        EvaluationError: neither a word we know nor a folder with a policy.
+        EvaluationError: neither a word we know nor a folder with a policy, or something was chosen that it has no use for.
+        ConfigError: it has no use for ``language_weights``, or they are no folder.
     """
     if choice.name in WITHOUT_POLICY:
-        if choice.control != "none" or choice.execute_steps is not None:
+        if choice.control != "none" or choice.execute_steps is not None or choice.language_weights is not None:
             raise EvaluationError(
-                f"--policy {choice.name} looks at nothing: it takes no --control and no --execute-steps"
+                f"--policy {choice.name} looks at nothing: it takes no --control, no --execute-steps and no --language-weights"
             )
         return choice.name
     path = Path(choice.name)
     if (path / CHECKPOINT_FILE).is_file():
+        if choice.language_weights is not None:
+            require_option(_language(path / CHECKPOINT_FILE), weights=choice.language_weights)
         return f"checkpoint {_field(path / CHECKPOINT_FILE, 'digest')[:16]}"
     if (path / MANIFEST).is_file():
+        _refuse_weights_for_a_bundle(choice)
         manifest = read_manifest(path)
         return f"bundle {manifest.bundle_id} {digest_of(path / MANIFEST)[:12]} {choice.runtime or ''}".rstrip()
     raise EvaluationError(
@@ -65,8 +72,8 @@ def open_policy(choice: PolicyChoice) -> Policy:
     """A checkpoint run by torch, or a bundle run by its engines.
 
     Raises:
-        EvaluationError: the control needs what this kind of policy does not offer.
-        MolaError: the checkpoint or bundle is damaged or does not run here.
+        EvaluationError: the control needs what this kind of policy does not offer, or a bundle is given an encoder.
+        MolaError: the checkpoint or bundle is damaged or does not run here, or the encoder is not the checkpoint's.
     """
     path = Path(choice.name)
     if (path / CHECKPOINT_FILE).is_file():
@@ -76,19 +83,35 @@ def open_policy(choice: PolicyChoice) -> Policy:
         options = acting_options(path)
         if choice.control in _IN_THE_NETWORK:
             options = replace(options, control=_IN_THE_NETWORK[choice.control])
-        return open_torch_policy(path, options=options, device=choice.device)
+        return open_torch_policy(path, options=options, device=choice.device, language_weights=choice.language_weights)
     if choice.control in _IN_THE_NETWORK:
         raise EvaluationError(
             f"--control {choice.control} intervenes inside the network: give the checkpoint, not a bundle"
         )
+    _refuse_weights_for_a_bundle(choice)
     from mola_core.runtime.bundle_policy import OpenOptions, open_bundle_policy  # noqa: PLC0415  # as above
 
     # a worker a core: one thread each
     return open_bundle_policy(path, OpenOptions(runtime=choice.runtime, threads=1))
 
 
-def _field(path: Path, name: str) -> str:
+def _refuse_weights_for_a_bundle(choice: PolicyChoice) -> None:
+    if choice.language_weights is not None:
+        raise EvaluationError(
+            f"--language-weights {choice.language_weights}: bundle {choice.name} brings its own sentence encoder; leave the option out"
+        )
+
+
+def _language(path: Path) -> str:
+    """The kind of sentence encoder of the checkpoint whose header is ``path``."""
+    return _field(path, "recipe", "model", "language", "encoder")
+
+
+def _field(path: Path, *names: str) -> str:
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))[name])
-    except (OSError, ValueError, KeyError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for name in names:
+            found = found[name]
+        return str(found)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(f"{path} cannot be read ({error})") from error

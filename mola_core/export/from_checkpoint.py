@@ -8,24 +8,30 @@ from mola_core.contracts.normalization import Normalization
 from mola_core.export.errors import ExportError
 from mola_core.export.exporting import Exportable
 from mola_core.export.stages import StageOptions
-from mola_core.nets.language import ClipText, build_encoder
+from mola_core.nets.language import ClipText
 from mola_core.runtime.language import RememberingEncoder
 from mola_core.training.checkpoint import Checkpoint, load_checkpoint, load_policy_modules
+from mola_core.training.language import encoder_of, require_encoder
 
 
-def exportable_of(path: Path, *, text: ClipText | None = None) -> Exportable:
+def exportable_of(path: Path, *, text: ClipText | None = None, language_weights: Path | None = None) -> Exportable:
     """The model in the checkpoint ``path``; ``text`` is the sentence encoder that the bundle takes along, where it does.
 
+    Without ``text``, ``language_weights`` is the folder of an encoder that the project does not bring.
+
     Raises:
-        CheckpointError: not the checkpoint of a trained policy.
+        CheckpointError: not the checkpoint of a trained policy, or one trained with another sentence encoder.
+        ConfigError: the weights of the encoder cannot be loaded, or there is no use for them.
         ExportError: it does not say how its numbers are scaled.
     """
     mola, checkpoint = load_policy_modules(path)
+    if text is not None:
+        require_encoder(checkpoint, text.digest)
     return Exportable(
         mola=mola,
         io=checkpoint.recipe.io,
         normalization=normalization_of(checkpoint),
-        language=build_encoder(mola.config.language) if text is None else RememberingEncoder(text),
+        language=encoder_of(checkpoint, weights=language_weights) if text is None else RememberingEncoder(text),
         text=text,
         git=git_state(),
         training=_record_of(checkpoint),

@@ -27,6 +27,9 @@ def register(subparsers: Any) -> None:
     what.add_argument("--recipe", choices=_RECIPES, help="the same with random weights")
     what.add_argument("--only-bundle", action="store_true", help="engines alone; nothing is run by torch")
     parser.add_argument("--bundle", type=Path, help="for the row of engines")
+    parser.add_argument(
+        "--language-weights", type=Path, metavar="FOLDER", help="of CLIP or UMT5, for a checkpoint whose recipe uses it"
+    )
     parser.add_argument("--ways", help=f"which rows, with commas: {', '.join(WAYS)} (all that can be run)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the rows that torch runs (cpu)")
     parser.add_argument("--precision", choices=get_args(Precision), help="of torch (fp32 on cpu, fp16 on cuda)")
@@ -61,6 +64,11 @@ def _run(arguments: argparse.Namespace) -> int:
 def _ways(arguments: argparse.Namespace) -> tuple[str, ...]:
     if not 1 <= arguments.runs <= 100_000:
         raise ConfigError(f"--runs {arguments.runs} is outside 1..100000")
+    if arguments.language_weights is not None and arguments.checkpoint is None:
+        raise ConfigError(
+            f"--language-weights {arguments.language_weights} goes with --checkpoint: a bundle brings its own sentence encoder, "
+            "and --recipe needs none; leave the option out"
+        )
     possible = [way for way in WAYS if way != "graph" or arguments.device == "cuda"]
     if arguments.bundle is None:
         possible.remove("engines")
@@ -85,7 +93,7 @@ def _model(arguments: argparse.Namespace) -> "Exportable":
     if arguments.checkpoint is not None:
         from mola_core.export.from_checkpoint import exportable_of  # noqa: PLC0415
 
-        return exportable_of(arguments.checkpoint)
+        return exportable_of(arguments.checkpoint, language_weights=arguments.language_weights)
     from mola_core.export.random_model import random_model  # noqa: PLC0415
 
     return random_model(arguments.recipe, device=arguments.device)

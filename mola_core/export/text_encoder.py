@@ -14,12 +14,13 @@ from mola_core.export.graph_module import GraphModule
 from mola_core.export.onnx import export_stage
 from mola_core.export.reference import SENTENCES
 from mola_core.nets.config import LanguageConfig
-from mola_core.nets.language import CLIP_NAME, ClipText
+from mola_core.nets.language import CLIP_NAME, ClipText, require_widths
 from mola_core.runtime import stages
 from mola_core.runtime.engines.loading import EngineSource
 from mola_core.runtime.engines.onnxruntime import OnnxRuntimeCpu
 from mola_core.runtime.exported_text import ATTENDED, TOKEN_IDS, WEIGHTS_DIGEST, token_arrays
 from mola_core.runtime.golden import Golden, parity_of, require_parity, write_golden
+from mola_core.runtime.language import require_option
 from mola_core.runtime.tensors import TensorSpec
 
 GRAPH, TOKENIZER, GOLDEN = "onnx/language.onnx", "language/tokenizer.json", "golden/language.safetensors"
@@ -53,13 +54,11 @@ def text_to_take(config: LanguageConfig, *, weights: Path | None) -> ClipText | 
     """The encoder that a bundle of such a model takes along; None where every robot has it installed.
 
     Raises:
-        ExportError: ``weights`` are needed, not needed, not there or of another encoder; or the encoder cannot be taken along.
+        ConfigError: ``weights`` are not needed, or are no folder.
+        ExportError: ``weights`` are needed or of another encoder; or the encoder cannot be taken along.
     """
+    require_option(config.encoder, weights=weights)
     if config.encoder == "minilm":
-        if weights is not None:
-            raise ExportError(
-                f"--language-weights {weights}: the model's sentence encoder is minilm, which robots have; leave the option out"
-            )
         return None
     if config.encoder != "clip":
         raise ExportError(
@@ -74,18 +73,11 @@ def text_to_take(config: LanguageConfig, *, weights: Path | None) -> ClipText | 
 
 
 def _clip(config: LanguageConfig, *, weights: Path) -> ClipText:
-    if not weights.is_dir():  # or transformers would ask the model hub for a name like this
-        raise ExportError(f"--language-weights {weights} is no folder; give that of the weights of {CLIP_NAME}")
     try:
         text = ClipText(weights, length=config.length)
+        require_widths(text, config)
     except ConfigError as error:
         raise ExportError(f"--language-weights {weights}: {error}") from error
-    widths, wanted = (text.token_width, text.pooled_width), (config.token_width, config.pooled_width)
-    if widths != wanted:
-        raise ExportError(
-            f"--language-weights {weights} gives tokens of {widths[0]} and sentences of {widths[1]} numbers, the model reads "
-            f"{wanted[0]} and {wanted[1]}; give the folder of the encoder that it was trained with"
-        )
     return text
 
 

@@ -9,27 +9,30 @@ from mola_core.contracts.normalization import Normalization
 from mola_core.export.from_checkpoint import normalization_of
 from mola_core.export.stages import StageOptions, passes_on, stages_of
 from mola_core.export.torch_engine import Mode, TorchEngine
-from mola_core.nets.language import build_encoder
 from mola_core.nets.mola import Mola
 from mola_core.runtime.engine_policy import EngineActor, EngineImagination, Identity
-from mola_core.runtime.language import RememberingEncoder, SentenceEncoder
+from mola_core.runtime.language import SentenceEncoder
 from mola_core.runtime.policy import ComposedPolicy
 from mola_core.runtime.stages import Stage
 from mola_core.training.checkpoint import load_policy_modules
+from mola_core.training.language import encoder_of
 
 
-def open_torch_policy(path: Path, *, options: StageOptions, device: str = "cpu") -> "TorchPolicy":
-    """The policy of a checkpoint.
+def open_torch_policy(
+    path: Path, *, options: StageOptions, device: str = "cpu", language_weights: Path | None = None
+) -> "TorchPolicy":
+    """The policy of a checkpoint; ``language_weights`` is the folder of a sentence encoder that the project does not bring.
 
     Raises:
-        CheckpointError: not the checkpoint of a trained policy.
+        CheckpointError: not the checkpoint of a trained policy, or one trained with another sentence encoder.
+        ConfigError: the weights of the encoder cannot be loaded, or there is no use for them.
     """
     mola, checkpoint = load_policy_modules(path, on=device)
     return torch_policy(
         mola,
         identity=Identity(bundle_id=f"checkpoint-{checkpoint.digest[:12]}", io_spec=checkpoint.recipe.io),
         normalization=normalization_of(checkpoint),
-        language=RememberingEncoder(build_encoder(mola.config.language)),
+        language=encoder_of(checkpoint, weights=language_weights),
         options=options,
         device=device,
     )

@@ -180,6 +180,9 @@ class KeypointsConfig(NetConfig):
     tokens_per_frame: int = 4
     blocks: int = Field(default=0, ge=0)
     """Residual blocks of 3×3 convolutions, told the instruction, before the questions are put."""
+    imagined: Literal["whole", "coarse"] = "whole"
+    """How imagined frames are read: as the present is, or without blocks and from means of 2×2 cells. They are blurred anyway, and are
+    most of the reader's work."""
 
 
 class ImageEncoderConfig(NetConfig):

@@ -4,6 +4,8 @@ A spatial softmax whose queries know the instruction. Places come out to a fract
 more data. k keypoints a frame and camera, n = h · w cells, v numbers of feature a keypoint.
 """
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -34,9 +36,20 @@ class Keypoints(nn.Module):
         self.width = config.width
         self.num_tokens = num_cameras * frames * config.tokens_per_frame
         feature, rows, columns = feature_shape
+        coarse = config.imagined == "coarse"
+        if coarse and config.blocks and feature != config.inner:
+            raise ValueError(
+                f"imagined frames without blocks need inner {feature}, as wide as the features, not {config.inner}"
+            )
+        if coarse and (rows % 2 or columns % 2):
+            raise ValueError(f"a grid of {columns} x {rows} cells has no means of 2 x 2")
         places = num_cameras * frames
-        self.look = Look(feature, config, places=places) if config.blocks else None
-        feature = config.inner if config.blocks else feature
+        self.places = [[camera * frames + frame for frame in range(frames)] for camera in range(num_cameras)]
+        """Numbers of each camera's frames, in the order of the weights and tokens."""
+        self.look = None
+        if config.blocks:
+            self.look = Look(feature, config, places=num_cameras if coarse else places)
+            feature = config.inner
         self.words = WordPool(token_width, config.inner, heads=4)
         self.norm = nn.LayerNorm(feature)
         self.enter = nn.Parameter(torch.randn(places, feature, config.inner) * feature**-0.5)
@@ -48,9 +61,6 @@ class Keypoints(nn.Module):
             torch.randn(places, config.tokens_per_frame, per_token, config.width) * per_token**-0.5
         )
         self.bias = nn.Parameter(torch.zeros(places, config.tokens_per_frame, config.width))
-        down, across = torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij")
-        self.grid: Tensor
-        self.register_buffer("grid", torch.stack((across, down), dim=-1).flatten(0, 1), persistent=False)  # n 2
         nn.init.normal_(self.told.weight, std=0.02)
         nn.init.zeros_(self.told.bias)
 
@@ -61,28 +71,68 @@ class Keypoints(nn.Module):
         self, features: Float[Tensor, "B C T F h w"], instruction: Instruction
     ) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "C B h w I"] | None]:
         """The tokens, and what the blocks have made of every cell of the present; None without blocks."""
-        config = self.config
-        present = None
         asked = functional.silu(self.words(instruction.tokens, mask=instruction.mask))  # B I
-        scale, shift = rearrange(self.told(asked), "b (p two i) -> two p b 1 i", two=2, i=config.inner)
-        # places first and channels last from here on: nothing below has to be copied into another order
-        x = rearrange(features, "b c t f h w -> (c t) b h w f")
-        if self.look is not None:
-            x = self.look(x, asked)
-            present = x[:: features.shape[2]]
+        told = rearrange(self.told(asked), "b (p two i) -> two p b 1 i", two=2, i=self.config.inner)
+        read = self._coarsely if self.config.imagined == "coarse" else self._wholly
+        tokens, present = read(features, asked, told)
+        return rearrange(tokens, "n b d -> b n d").to(self.leave.dtype), None if self.look is None else present
+
+    def _wholly(self, features: Tensor, asked: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        x = _places_first(features)
+        x = x if self.look is None else self.look(x, asked)
+        return self._tokens(x, told, places=[place for camera in self.places for place in camera]), x[
+            :: features.shape[2]
+        ]
+
+    def _coarsely(self, features: Tensor, asked: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        """The present as ever; what is imagined without blocks, from means of 2×2 cells."""
+        cameras, frames = features.shape[1:3]
+        present = _places_first(features[:, :, :1])
+        present = present if self.look is None else self.look(present, asked)
+        means = functional.avg_pool2d(rearrange(features[:, :, 1:], "b c t f h w -> (b c t) f h w"), 2)
+        imagined = _places_first(rearrange(means, "(b c t) f h w -> b c t f h w", c=cameras, t=frames - 1))
+        now = self._tokens(present, told, places=[camera[0] for camera in self.places])
+        later = self._tokens(imagined, told, places=[place for camera in self.places for place in camera[1:]])
+        by_camera = [rearrange(tokens, "(c m) b d -> c m b d", c=cameras) for tokens in (now, later)]
+        return rearrange(torch.cat(by_camera, dim=1), "c m b d -> (c m) b d"), present
+
+    def _tokens(
+        self,
+        x: Float[Tensor, "p B h w F"],
+        told: Float[Tensor, "two P B 1 I"],
+        *,
+        places: Sequence[int],
+    ) -> Float[Tensor, "pm B D"]:
+        """What is seen in ``x`` by the questions of ``places``."""
+        grid = _grid(x)
+        scale, shift = told[:, places]
         x = self.norm(x.flatten(2, 3))
         batch = x.shape[1]
-        x = _by_item(torch.bmm(x.flatten(1, 2), self.enter.to(x.dtype)), batch=batch)  # p B n I
+        x = _by_item(torch.bmm(x.flatten(1, 2), self.enter[places].to(x.dtype)), batch=batch)  # p B n I
         x = functional.relu(x * (1 + scale) + shift).flatten(1, 2)
-        score = _by_item(torch.bmm(x, self.score.to(x.dtype)), batch=batch)  # p B n k
+        score = _by_item(torch.bmm(x, self.score[places].to(x.dtype)), batch=batch)  # p B n k
         share = score.float().softmax(dim=2).transpose(2, 3)  # p B k n
-        value = _by_item(torch.bmm(x, self.value.to(x.dtype)), batch=batch).float()
-        told = torch.cat((self.grid.expand(*value.shape[:2], -1, -1), value), dim=-1)  # p B n 2+v
-        with torch.autocast(told.device.type, enabled=False):  # eight bits would round places to a quarter of a pixel
-            seen = torch.matmul(share, told)  # p B k 2+v
-            seen = rearrange(seen, "p b (m k) v -> (p m) b (k v)", m=config.tokens_per_frame)
-            tokens = torch.bmm(seen, self.leave.flatten(0, 1).to(seen.dtype)) + self.bias.flatten(0, 1)[:, None]
-        return rearrange(tokens, "n b d -> b n d").to(self.leave.dtype), present
+        value = _by_item(torch.bmm(x, self.value[places].to(x.dtype)), batch=batch).float()
+        what = torch.cat((grid.expand(*value.shape[:2], -1, -1), value), dim=-1)  # p B n 2+v
+        with torch.autocast(what.device.type, enabled=False):  # eight bits would round places to a quarter of a pixel
+            seen = torch.matmul(share, what)  # p B k 2+v
+            seen = rearrange(seen, "p b (m k) v -> (p m) b (k v)", m=self.config.tokens_per_frame)
+            leave, bias = self.leave[places].flatten(0, 1), self.bias[places].flatten(0, 1)
+            return torch.bmm(seen, leave.to(seen.dtype)) + bias[:, None]
+
+
+def _places_first(features: Float[Tensor, "B C T F h w"]) -> Float[Tensor, "p B h w F"]:
+    """Places first and channels last: nothing that follows has to be copied into another order."""
+    return rearrange(features, "b c t f h w -> (c t) b h w f")
+
+
+def _grid(x: Float[Tensor, "p B h w F"]) -> Float[Tensor, "n 2"]:
+    """Where each cell is, from -1 to 1 across and down the picture."""
+    rows, columns = x.shape[2:4]
+    down, across = torch.meshgrid(
+        torch.linspace(-1, 1, rows, device=x.device), torch.linspace(-1, 1, columns, device=x.device), indexing="ij"
+    )
+    return torch.stack((across, down), dim=-1).flatten(0, 1)
 
 
 class Look(nn.Module):

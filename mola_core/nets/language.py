@@ -1,6 +1,7 @@
 """Sentence encoders for training: many instructions at once, as tensors; frozen, and each sentence is encoded only once."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ class ClipText:
             )
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"no CLIP text encoder at {str(weights)!r}: give the folder of the weights of {CLIP_NAME} ({error})"
+                f"no CLIP text encoder at {str(weights)!r}: give the folder of the weights of {CLIP_NAME} with "
+                f"--language-weights ({error})"
             ) from error
         self.model: Any
         self.model, found = loaded
@@ -97,11 +99,22 @@ class Umt5Text:
             self._model = UMT5EncoderModel.from_pretrained(str(weights), subfolder="text_encoder")
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"no UMT5 text encoder at {str(weights)!r}: give the folder of {WAN_NAME} ({error})"
+                f"no UMT5 text encoder at {str(weights)!r}: give the folder of {WAN_NAME} with --language-weights ({error})"
             ) from error
         self._model.requires_grad_(False).train(False)
         self._length = length
-        self.digest = _digest_of(self._model)
+        vocabulary = json.dumps(self._tokenizer.get_vocab(), sort_keys=True)
+        self.digest = text_digest(_digest_of(self._model), tokenizer=vocabulary)
+
+    @property
+    def token_width(self) -> int:
+        """D."""
+        return int(self._model.config.d_model)
+
+    @property
+    def pooled_width(self) -> int:
+        """P."""
+        return self.token_width
 
     @torch.no_grad()
     def encode(self, instruction: str) -> EncodedInstruction:
@@ -123,15 +136,34 @@ def _digest_of(model: torch.nn.Module) -> str:
 
 
 def build_encoder(config: LanguageConfig, *, weights: Path | None = None) -> SentenceEncoder:
-    """The encoder of ``config``; ``weights`` is the folder of CLIP's or UMT5's, where it is one of them."""
-    encoder: SentenceEncoder
+    """The encoder of ``config``; ``weights`` is the folder of CLIP's or UMT5's, where it is one of them.
+
+    Raises:
+        ConfigError: the weights cannot be loaded, or are of another size than ``config`` says.
+    """
+    if config.encoder == "minilm":
+        return RememberingEncoder(MiniLm(length=config.length), capacity=REMEMBERED)
+    encoder: ClipText | Umt5Text
     if config.encoder == "clip":
         encoder = ClipText(CLIP_NAME if weights is None else weights, length=config.length)
-    elif config.encoder == "umt5":
-        encoder = Umt5Text(WAN_NAME if weights is None else weights, length=config.length)
     else:
-        encoder = MiniLm(length=config.length)
+        encoder = Umt5Text(WAN_NAME if weights is None else weights, length=config.length)
+    require_widths(encoder, config)
     return RememberingEncoder(encoder, capacity=REMEMBERED)
+
+
+def require_widths(encoder: ClipText | Umt5Text, config: LanguageConfig) -> None:
+    """Refuse what the model of ``config`` cannot read.
+
+    Raises:
+        ConfigError: tokens or pooled vectors have another width.
+    """
+    widths, wanted = (encoder.token_width, encoder.pooled_width), (config.token_width, config.pooled_width)
+    if widths != wanted:
+        raise ConfigError(
+            f"the text encoder gives tokens of {widths[0]} and sentences of {widths[1]} numbers, the model reads {wanted[0]} and "
+            f"{wanted[1]}; give the folder of the encoder that it was trained with: --language-weights FOLDER"
+        )
 
 
 def instruction_of(

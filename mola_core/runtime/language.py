@@ -1,10 +1,13 @@
 """Instructions as numbers, without torch: what both halves of a policy ask of a sentence encoder."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+from mola_core.contracts.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,19 @@ class RememberingEncoder:
                 self._known.pop(next(iter(self._known)))
             known = self._known[instruction] = self._encoder.encode(instruction)
         return known
+
+
+def require_option(encoder: str, *, weights: Path | None) -> None:
+    """Refuse ``--language-weights`` where the model's ``encoder`` (minilm, clip or umt5) has no use for them.
+
+    Raises:
+        ConfigError: minilm is installed with the project; or ``weights`` are no folder.
+    """
+    if weights is None:
+        return
+    if encoder == "minilm":
+        raise ConfigError(
+            f"--language-weights {weights}: the model's sentence encoder is minilm, which is installed; leave the option out"
+        )
+    if not weights.is_dir():  # or transformers would ask the model hub for a name like this
+        raise ConfigError(f"--language-weights {weights} is no folder; give that of the weights of {encoder}")

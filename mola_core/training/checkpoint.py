@@ -1,6 +1,7 @@
 """A checkpoint on disk: a folder of safetensors and JSON, complete or absent.
 
-    checkpoint.json       format, recipe, contract and its hash, normalization, stage, step, metrics, git state, digest of the weights
+    checkpoint.json       format, recipe, contract and its hash, normalization, stage, step, metrics, git state, digests of the weights
+                          and of the sentence encoder
     weights.safetensors   what is used afterwards (the averaged weights where a stage averages), by names of parameters
     training.safetensors  only in a resumable one: raw weights, optimizer state
     training.json         only in a resumable one: numbers that are no tensors (scaler, best validation loss)
@@ -60,6 +61,9 @@ class Checkpoint:
     git: Mapping[str, Any]
     digest: str = ""
     """SHA-256 of ``weights.safetensors``, hexadecimal; filled in by saving."""
+    language_digest: str | None = None
+    """Of the sentence encoder in training; see :class:`~mola_core.runtime.language.SentenceEncoder`. None: not known, as in older
+    checkpoints and imported ones, or no sentence was read."""
 
     @property
     def contract(self) -> DataContract:
@@ -201,6 +205,7 @@ def _header(checkpoint: Checkpoint, *, digest: str) -> dict[str, Any]:
         "step": checkpoint.step,
         "contract_hash": checkpoint.contract.hash,
         "digest": digest,
+        "language_digest": checkpoint.language_digest,
         "metrics": dict(checkpoint.metrics),
         "git": dict(checkpoint.git),
         "normalization": None if normalization is None else normalization.model_dump(mode="json"),
@@ -219,6 +224,7 @@ def _from_header(path: Path, said: Mapping[str, Any]) -> Checkpoint:
         metrics=said["metrics"],
         git=said["git"],
         digest=said["digest"],
+        language_digest=said.get("language_digest"),
     )
 
 

@@ -59,7 +59,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=int, default=0, help="processes that read ahead (0: none)")
     add("--threads", type=int, help="CPU threads (torch's own choice)")
     add("--caches", type=Path, metavar="FOLDER", help="where latents and features are kept (in the run's folder)")
-    add("--language-weights", type=Path, metavar="FOLDER", help="of CLIP, for recipes that use it")
+    add("--language-weights", type=Path, metavar="FOLDER", help="of CLIP or UMT5, for recipes that use it")
 
 
 def _run(arguments: argparse.Namespace) -> int:

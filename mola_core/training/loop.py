@@ -18,6 +18,7 @@ from mola_core.training.checkpoint import Checkpoint, load_checkpoint, read_resu
 from mola_core.training.checks import TooLittleMemoryError, require_even_parts, require_memory, require_spread
 from mola_core.training.distributed import World, exchange_gradients, gathered, spread_over, without_exchange
 from mola_core.training.draws import Draws, seed_of
+from mola_core.training.language import require_encoder
 from mola_core.training.metrics import MetricsWriter
 from mola_core.training.optimization import autocast_dtype, make_optimizer, make_scaler, set_learning_rate
 from mola_core.training.order import SampleOrder
@@ -309,6 +310,7 @@ class Trainer:
         if not kept:
             return 0
         checkpoint = load_checkpoint(step_folder(self.around.folder, kept[-1]))
+        require_encoder(checkpoint, self.around.header.language_digest)
         resumable = read_resumable(checkpoint)
         self._state.restore(read_weights(checkpoint), resumable, where=str(checkpoint.path))
         self._sums, self._summed = resumable.numbers["sums"], resumable.numbers["summed"]

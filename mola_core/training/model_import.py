@@ -55,6 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
     stage = _stage(weights, model)
     if stage == "idm":
         weights |= _fresh_tokens(model)
+    # of the sentence encoder nothing is published but its name: its digest stays unknown
     checkpoint = Checkpoint(
         path=arguments.out, recipe=recipe, normalization=None, stage=stage, step=0, metrics={}, git=git_state()
     )

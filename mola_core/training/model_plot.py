@@ -24,7 +24,9 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--pretrained", type=Path, help="stage II's checkpoint, whose decoders draw (RUN/idm/final)")
     parser.add_argument("--number", type=int, default=4, help="samples shown (4)")
     parser.add_argument("--video-steps", type=int, default=1, help="denoising passes of the imagination (1)")
-    parser.add_argument("--language-weights", type=Path, metavar="FOLDER", help="of CLIP, for recipes that use it")
+    parser.add_argument(
+        "--language-weights", type=Path, metavar="FOLDER", help="of CLIP or UMT5, for recipes that use it"
+    )
     parser.set_defaults(run=_run)
 
 

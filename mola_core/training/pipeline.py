@@ -13,6 +13,7 @@ from mola_core.contracts.normalization import Normalization
 from mola_core.data.statistics import normalization_of
 from mola_core.nets.language import build_encoder
 from mola_core.nets.mola import Mola, build_mola
+from mola_core.runtime.language import SentenceEncoder
 from mola_core.training.checkpoint import (
     MODEL_PREFIX,
     Checkpoint,
@@ -25,6 +26,7 @@ from mola_core.training.checkpoint import (
 from mola_core.training.datasets import open_parts
 from mola_core.training.distributed import World
 from mola_core.training.draws import seed_of
+from mola_core.training.language import require_encoder
 from mola_core.training.loop import Surroundings, run_stage
 from mola_core.training.naming import under
 from mola_core.training.preconditions import require_data
@@ -41,6 +43,8 @@ from mola_core.training.workbench import Workbench
 
 RECIPE_FILE = "recipe.json"
 STAGES = ("autoencoder", "video", "idm", "policy")
+_WITHOUT_WORDS = "autoencoder"
+"""The stage that reads no sentence: what it makes goes with any encoder of them."""
 NUMBERED = {"stage1": ("autoencoder", "video"), "stage2": ("idm",), "stage3": ("policy",), "all": STAGES}
 
 
@@ -70,7 +74,9 @@ def train(run: Run, stages: Sequence[str]) -> Path:
     """Run ``stages`` (names of STAGES) that the recipe has; the folder of the last one's final checkpoint.
 
     Raises:
-        ConfigError: the folder belongs to another recipe, a dataset's place is not said, or the recipe has none of these stages.
+        CheckpointError: earlier stages are missing, of another architecture, or were trained with another sentence encoder.
+        ConfigError: the folder belongs to another recipe, a dataset's place is not said, the recipe has none of these stages, or its
+            sentence encoder cannot be loaded.
         MolaError: see :func:`mola_core.training.loop.run_stage`.
     """
     wanted = [stage for stage in STAGES if stage in stages and getattr(run.recipe, stage) is not None]
@@ -79,30 +85,40 @@ def train(run: Run, stages: Sequence[str]) -> Path:
     require_data(run.recipe, wanted, data=run.data)
     _claim(run)
     final = run.folder
+    encoder: SentenceEncoder | None = None
     for number, name in enumerate(wanted):
         stage_final = run.folder / name / FINAL
         if not (stage_final / "checkpoint.json").is_file():
-            stage_final = _train_one(run, name, made_here=wanted[:number])
+            encoder = encoder or build_encoder(run.recipe.model.language, weights=run.language_weights)
+            stage_final = _train_one(run, name, encoder=encoder, made_here=wanted[:number])
         final = stage_final
     return final
 
 
-def _train_one(run: Run, name: str, *, made_here: Sequence[str]) -> Path:
+def _train_one(run: Run, name: str, *, encoder: SentenceEncoder, made_here: Sequence[str]) -> Path:
     recipe = run.recipe
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     model = build_mola(recipe.model)
     before = _policy_before(run) if name == "policy" and not made_here else None
     if before is None:
-        _take_over(model, name, run=run, made_here=made_here)
+        _take_over(model, name, run=run, encoder=encoder, made_here=made_here)
     else:
+        require_encoder(before, encoder.digest)
         put_weights(model, model_weights(before), where=str(before.path))
-    bench = _bench(run, model, policy=name == "policy")
+    bench = _bench(run, model, encoder=encoder, policy=name == "policy")
     normalization = None
     if name == "policy":
         # what has been learned was learned in these units, whatever the new demonstrations' statistics are
         normalization = before.normalization if before is not None else _normalization(bench)
     header = Checkpoint(
-        path=run.folder, recipe=recipe, normalization=normalization, stage=name, step=0, metrics={}, git=git_state()
+        path=run.folder,
+        recipe=recipe,
+        normalization=normalization,
+        stage=name,
+        step=0,
+        metrics={},
+        git=git_state(),
+        language_digest=None if name == _WITHOUT_WORDS else encoder.digest,
     )
     around = Surroundings(
         folder=run.folder / name,
@@ -130,7 +146,7 @@ def _stage(name: str, bench: Workbench, normalization: Normalization | None) -> 
     return policy_stage(recipe.policy, bench, normalization=normalization)
 
 
-def _bench(run: Run, model: Mola, *, policy: bool) -> Workbench:
+def _bench(run: Run, model: Mola, *, encoder: SentenceEncoder, policy: bool) -> Workbench:
     recipe = run.recipe
     if not run.world.is_main:
         run.world.wait()  # the first process decodes for all
@@ -142,7 +158,7 @@ def _bench(run: Run, model: Mola, *, policy: bool) -> Workbench:
         recipe=recipe,
         model=model,
         parts=parts,
-        encoder=build_encoder(recipe.model.language, weights=run.language_weights),
+        encoder=encoder,
         cache_root=run.caches or run.folder / "caches",
         world=run.world,
         reporter=run.reporter,
@@ -195,16 +211,17 @@ def _policy_before(run: Run) -> Checkpoint | None:
     return whole if same and (mixtures[1] == "finetuned" or mixtures == ("frozen", "frozen")) else None
 
 
-def _take_over(model: Mola, stage: str, *, run: Run, made_here: Sequence[str]) -> None:
+def _take_over(model: Mola, stage: str, *, run: Run, encoder: SentenceEncoder, made_here: Sequence[str]) -> None:
     """Load the parts of ``model`` that earlier stages have made: those of this call, those of ``run.base``, or this run's of before.
 
     Raises:
-        CheckpointError: an earlier stage has not been run, or its checkpoint is of another architecture.
+        CheckpointError: an earlier stage has not been run, or its checkpoint is of another architecture or sentence encoder.
     """
     base = run.base
     if stage == "video" and base is not None and _reaches(base, stage):
         whole = load_checkpoint(base)
         if whole.recipe.model.backbone == run.recipe.model.backbone:
+            require_encoder(whole, encoder.digest)
             weights = under(read_weights(whole), MODEL_PREFIX + "backbone")
             put_weights(model.get_submodule("backbone"), weights, where=f"{base}, backbone")
             return
@@ -217,7 +234,10 @@ def _take_over(model: Mola, stage: str, *, run: Run, made_here: Sequence[str]) -
                 f"stage {stage} builds on stage {source}, and {path} is not there; train that first, or name a checkpoint "
                 "with --from"
             )
-        weights = read_weights(load_checkpoint(path))
+        made = load_checkpoint(path)
+        if source != _WITHOUT_WORDS:
+            require_encoder(made, encoder.digest)
+        weights = read_weights(made)
         for part in parts:
             module = model.get_submodule(part)
             put_weights(module, under(weights, MODEL_PREFIX + part), where=f"{path}, {part}")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mola_core.data.batch import Batch as Samples
 from mola_core.data.sample import WindowSpec
-from mola_core.nets.language import build_encoder, instruction_of
+from mola_core.nets.language import instruction_of
 from mola_core.nets.mola import Imagination, Mola
 from mola_core.nets.protocols import Instruction
 from mola_core.training.attention_maps import attention_rows
@@ -22,6 +22,7 @@ from mola_core.training.checkpoint import Checkpoint, put_weights, read_weights
 from mola_core.training.datasets import Part
 from mola_core.training.draws import seed_of
 from mola_core.training.imagining import backbone_of
+from mola_core.training.language import encoder_of
 from mola_core.training.metrics import read_metrics
 from mola_core.training.samples import spaced
 from mola_core.training.stage2_idm import IdmObjective, Transitions, reconstruction_rows, wanted_labels
@@ -51,8 +52,7 @@ class Gallery:
 
     def instruction(self, samples: Samples) -> Instruction:
         """What they were told."""
-        language = self.checkpoint.recipe.model.language
-        return instruction_of(build_encoder(language, weights=self.language_weights), samples.instructions)
+        return instruction_of(encoder_of(self.checkpoint, weights=self.language_weights), samples.instructions)
 
     def imagination(self, samples: Samples, *, steps: int) -> Imagination:
         """Of the present of ``samples``, from noise that is always the same."""

@@ -8,7 +8,7 @@ from mola_core.training.recipe import Recipe
 from mola_core.training.recipes.twin_tiny import twin_tiny
 
 
-def saved(model: Exportable, path: Path, *, stage: str = "policy") -> Path:
+def saved(model: Exportable, path: Path, *, stage: str = "policy", language_digest: str | None = None) -> Path:
     config = model.mola.config
     changes = {"io": model.io.model_dump(), "model": config.model_dump()}
     if config.backbone is None:
@@ -24,6 +24,7 @@ def saved(model: Exportable, path: Path, *, stage: str = "policy") -> Path:
         step=3,
         metrics={"loss": 0.5},
         git={"commit": "abc", "dirty": False},
+        language_digest=language_digest,
     )
     save_checkpoint(
         checkpoint, weights={f"{MODEL_PREFIX}{name}": tensor for name, tensor in model.mola.state_dict().items()}

@@ -16,6 +16,7 @@ from mola_core.export.stages import StageOptions
 from mola_core.export.torch_policy import torch_policy
 from mola_core.runtime.engine_policy import Identity
 from mola_core.runtime.policy import PolicyObservation
+from mola_core.training.checkpoint import CheckpointError, load_checkpoint
 
 STATE = np.array([0.1, -1.8, 1.7, -1.4, -1.5, -0.3, -0.4, 0.05, 0.3, 2.2, 2.2, 0.1, 0.8])
 
@@ -45,6 +46,19 @@ def test_an_export_says_which_weights_it_was_made_from(model: Exportable, tmp_pa
     assert exportable.io == micro_io()
     assert exportable.training["step"] == 3
     assert exportable.training["weights_sha256"] == json.loads((path / "checkpoint.json").read_text())["digest"]
+
+
+def test_a_checkpoint_names_the_encoder_that_it_was_trained_with(model: Exportable, tmp_path: Path) -> None:
+    mine, other = (
+        saved(model, tmp_path / digest, language_digest=digest) for digest in (model.language.digest, "1" * 16)
+    )
+    assert load_checkpoint(mine).language_digest == model.language.digest
+    assert exportable_of(mine).language.digest == model.language.digest
+    said = rf"sentence encoder 1{{16}} \(minilm, 8 tokens\), this one is {model.language.digest}; install the version"
+    with pytest.raises(CheckpointError, match=said):
+        exportable_of(other)
+    with pytest.raises(CheckpointError, match=said):
+        open_policy(PolicyChoice(str(other)))
 
 
 def test_a_checkpoint_of_an_earlier_stage_neither_acts_nor_exports(

@@ -31,6 +31,8 @@ def test_engines_alone_need_no_torch_model(bundle: Path, capsys: pytest.CaptureF
             "--ways 'engines' cannot be run so; possible here: naive, eager",
         ),
         (["--recipe", "twin-tiny", "--ways", "graph"], "--ways 'graph' cannot be run so"),
+        (["--recipe", "twin-tiny", "--language-weights", "clip"], "--language-weights clip goes with --checkpoint"),
+        (["--only-bundle", "--bundle", "x", "--language-weights", "clip"], "a bundle brings its own sentence encoder"),
         (["--recipe", "twin-tiny", "--runs", "0"], "--runs 0 is outside 1..100000"),
         (["--recipe", "twin-tiny", "--device", "cuda"], "torch finds no GPU here"),
     ],

@@ -1,5 +1,6 @@
 """A bundle brings its text encoder along: without torch it encodes as torch does, and any other encoder is refused."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -18,10 +19,13 @@ from transformers import CLIPModel, CLIPTokenizer
 from mola_core.cli import main
 from mola_core.contracts.bundle import BundledLanguageRecord, BundleError, read_manifest, verify_files
 from mola_core.contracts.errors import ConfigError
+from mola_core.evaluation.errors import EvaluationError
+from mola_core.evaluation.policies import PolicyChoice, identity_of, open_policy
 from mola_core.export.bundle_making import make_bundle
 from mola_core.export.draft import read_draft
 from mola_core.export.errors import ExportError
 from mola_core.export.exporting import Exportable
+from mola_core.export.from_checkpoint import exportable_of
 from mola_core.export.text_encoder import GOLDEN, GRAPH, TOKENIZER, record_text, text_to_take, write_text
 from mola_core.export.weights_file import share_weights
 from mola_core.nets.config import ImageEncoderConfig, LanguageConfig
@@ -32,6 +36,8 @@ from mola_core.runtime.bundle_policy import OpenOptions, open_bundle, open_bundl
 from mola_core.runtime.exported_text import TOKEN_IDS, ExportedText, token_arrays
 from mola_core.runtime.golden import Golden, read_golden, write_golden
 from mola_core.runtime.language import SentenceEncoder
+from mola_core.runtime.policy import PolicyObservation
+from mola_core.training.checkpoint import CheckpointError
 
 LENGTH = 12
 LANGUAGE = LanguageConfig(encoder="clip", length=LENGTH, token_width=16, pooled_width=12)
@@ -56,8 +62,8 @@ def text(weights: Path) -> ClipText:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(clip_model(), tmp_path_factory.mktemp("run") / "best")
+def checkpoint(text: ClipText, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(clip_model(), tmp_path_factory.mktemp("run") / "best", language_digest=text.digest)
 
 
 @pytest.fixture(scope="module")
@@ -253,8 +259,83 @@ def test_weights_of_another_kind_are_refused(weights: Path, tmp_path: Path) -> N
         text_to_take(LANGUAGE, weights=wide)
     with pytest.raises(ExportError, match="sentence encoder is umt5, which no bundle can take along"):
         text_to_take(LanguageConfig(encoder="umt5"), weights=weights)
-    with pytest.raises(ExportError, match="sentence encoder is minilm, which robots have; leave the option out"):
+    with pytest.raises(ConfigError, match="sentence encoder is minilm, which is installed; leave the option out"):
         text_to_take(LanguageConfig(), weights=weights)
+
+
+def test_a_checkpoint_exports_with_the_encoder_that_it_was_trained_with(
+    checkpoint: Path, text: ClipText, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_tiny_clip(tmp_path / "other", seed=1)
+    export = ["export", str(checkpoint), "--out", str(tmp_path / "draft"), "--language-weights"]
+    assert main([*export, str(other)]) == 2
+    found = ClipText(other, length=LENGTH).digest
+    said = capsys.readouterr().err
+    assert f"was trained with sentence encoder {text.digest} (clip, 12 tokens), this one is {found}" in said
+    assert "give the folder of the weights it was trained with: --language-weights FOLDER" in said
+    assert not (tmp_path / "draft").exists()
+
+
+def test_a_checkpoint_acts_with_the_encoder_that_it_was_trained_with(
+    checkpoint: Path, weights: Path, text: ClipText, tmp_path: Path
+) -> None:
+    choice = PolicyChoice(str(checkpoint), language_weights=weights)
+    views = {name: np.zeros((16, 32, 3), dtype=np.uint8) for name in ("third_person", "wrist")}
+    seen = PolicyObservation(stamp_ns=1, views=views, state=np.zeros(13), instruction=CORPUS[0])
+    assert np.isfinite(open_policy(choice).act(seen, noise_seed=0).targets).all()
+    other = write_tiny_clip(tmp_path / "other", seed=1)
+    with pytest.raises(
+        CheckpointError, match=f"trained with sentence encoder {text.digest} .*--language-weights FOLDER"
+    ):
+        open_policy(replace(choice, language_weights=other))
+    assert (
+        identity_of(replace(choice, language_weights=other))
+        == identity_of(choice)
+        == identity_of(PolicyChoice(str(checkpoint)))
+    ), "where the encoder lies is no condition of a result"
+
+
+def test_weights_of_another_size_do_not_reach_a_checkpoint_that_names_no_encoder(tmp_path: Path) -> None:
+    unnamed = saved(clip_model(), tmp_path / "best")
+    wide = write_tiny_clip(tmp_path / "wide", width=32)
+    with pytest.raises(ConfigError, match=r"gives tokens of 32 and sentences of 12 numbers, the model reads 16 and 12"):
+        exportable_of(unnamed, language_weights=wide)
+    other = write_tiny_clip(tmp_path / "other", seed=1)
+    assert exportable_of(unnamed, language_weights=other).language.digest == ClipText(other, length=LENGTH).digest
+
+
+def test_the_bench_takes_the_weights_of_a_checkpoint(
+    checkpoint: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = ["bench", "latency", "--checkpoint", str(checkpoint), "--ways", "eager", "--runs", "2", "--json"]
+    assert main([*bench, "--language-weights", str(weights)]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["figures"]["rows"]
+    assert row["way"] == "torch eager fp32 cpu"
+    other = write_tiny_clip(tmp_path / "other", seed=1)
+    assert main([*bench, "--language-weights", str(other)]) == 2
+    assert "was trained with sentence encoder" in capsys.readouterr().err
+
+
+def test_an_evaluation_refuses_weights_that_a_policy_has_no_use_for(
+    checkpoint: Path, bundle: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = saved(micro_model(), tmp_path / "minilm")
+    site = str(Path(__file__).parents[2] / "launch/sites/twin.yaml")
+    for policy, folder, said in (
+        (bundle, weights, "brings its own sentence encoder; leave the option out"),
+        (plain, weights, "sentence encoder is minilm, which is installed; leave the option out"),
+        (checkpoint, tmp_path / "nowhere", "is no folder; give that of the weights of clip"),
+        ("expert", weights, "--policy expert looks at nothing: it takes no --control, no --execute-steps and no"),
+    ):
+        out = tmp_path / "results.jsonl"
+        words = ["--policy", str(policy), "--language-weights", str(folder), "--site", site, "--out", str(out)]
+        assert main(["eval", "twin", "--trials", "1", *words]) == 2
+        assert said in capsys.readouterr().err
+        assert not out.exists()
+    with pytest.raises(EvaluationError, match="brings its own sentence encoder"):
+        open_policy(PolicyChoice(str(bundle), language_weights=weights))
+    with pytest.raises(ConfigError, match="sentence encoder is minilm"):
+        open_policy(PolicyChoice(str(plain), language_weights=weights))
 
 
 def test_weights_without_the_projection_are_refused(weights: Path, tmp_path: Path) -> None:

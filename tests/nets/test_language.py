@@ -100,11 +100,21 @@ def test_umt5_takes_the_users_weights(tmp_path):
     config = UMT5Config(vocab_size=8, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
     UMT5EncoderModel(config).save_pretrained(tmp_path / "text_encoder")
 
-    said = Umt5Text(tmp_path, length=5).encode("stack blocks")
+    encoder = Umt5Text(tmp_path, length=5)
+    said = encoder.encode("stack blocks")
 
-    assert said.tokens.shape == (5, 16)
+    assert said.tokens.shape == (5, encoder.token_width) == (5, 16)
+    assert said.pooled.shape == (encoder.pooled_width,)
     assert said.mask.sum() == 2
     assert not said.tokens[2:].any()
+
+    config = LanguageConfig(encoder="umt5", length=5, token_width=16, pooled_width=16)
+    assert build_encoder(config, weights=tmp_path).digest == encoder.digest
+    with pytest.raises(ConfigError, match="gives tokens of 16 and sentences of 16 numbers, the model reads 384 and 16"):
+        build_encoder(config.model_copy(update={"token_width": 384}), weights=tmp_path)
+    file = tmp_path / "tokenizer" / "tokenizer.json"
+    file.write_text(file.read_text().replace('"stack"', '"stuck"'))
+    assert Umt5Text(tmp_path, length=5).digest != encoder.digest  # the same weights, another vocabulary
 
 
 @pytest.mark.parametrize("encoder", [ClipText, Umt5Text])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import multiprocessing
 import time
@@ -17,6 +18,8 @@ from mola_core.training.checkpoint import (
     read_weights,
     save_checkpoint,
 )
+from mola_core.training.language import require_encoder
+from mola_core.training.model_slim import slim
 from mola_core.training.recipes import recipe_named
 
 
@@ -44,6 +47,30 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert all(torch.equal(weights[name], WEIGHTS[name]) for name in WEIGHTS)
     said = json.loads((tmp_path / "c" / "checkpoint.json").read_text())
     assert said["contract_hash"] == loaded.contract.hash
+
+
+def test_the_sentence_encoder_is_named_where_it_is_known(tmp_path: Path) -> None:
+    save_checkpoint(dataclasses.replace(header(tmp_path / "c"), language_digest="1" * 16), weights=WEIGHTS)
+    named = load_checkpoint(tmp_path / "c")
+    assert named.language_digest == "1" * 16
+    require_encoder(named, "1" * 16)
+    with pytest.raises(CheckpointError, match=r"trained with sentence encoder 1{16} .*, this one is 2{16}; install"):
+        require_encoder(named, "2" * 16)
+    slim(tmp_path / "c", tmp_path / "small")
+    assert load_checkpoint(tmp_path / "small").language_digest == "1" * 16
+
+
+def test_a_checkpoint_of_before_encoders_were_named_goes_with_any(tmp_path: Path) -> None:
+    save_checkpoint(header(tmp_path / "c"), weights=WEIGHTS)
+    file = tmp_path / "c" / "checkpoint.json"
+    said = json.loads(file.read_text())
+    del said["language_digest"]
+    file.write_text(json.dumps(said))
+    older = load_checkpoint(tmp_path / "c")
+    assert older.language_digest is None
+    require_encoder(older, "2" * 16)
+    slim(tmp_path / "c", tmp_path / "small")
+    assert load_checkpoint(tmp_path / "small").language_digest is None
 
 
 def test_no_checkpoint_holds_a_pickle(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from mola_core.cli.dispatch import main
 from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.io_spec import ContractMismatchError, DataContract
 from mola_core.data.errors import DataError
+from mola_core.nets.language import ClipText
 from mola_core.nets.mola import NetObservation
 from mola_core.nets.protocols import Instruction
 from mola_core.training.checkpoint import (
@@ -35,6 +37,7 @@ from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.changes import with_settings
 from mola_core.training.stage3_policy import CLASSES, weight_within
 from mola_core.training.stopping import StopRequest
+from tests.engines.tiny_clip import write_tiny_clip
 
 _STEPS = {"autoencoder": 2, "video": 4, "idm": 3, "policy": 4}
 SHORT = [
@@ -229,6 +232,49 @@ def test_a_policy_that_goes_on_keeps_its_units(trained: Path, tmp_path: Path) ->
     base = trained / "policy" / "final"
     final = train(run_of(tmp_path / "more", others, short(), base=base), ["policy"])
     assert load_checkpoint(final).normalization == load_checkpoint(base).normalization
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two text encoders of one size."""
+    folder = tmp_path_factory.mktemp("clip")
+    return write_tiny_clip(folder / "mine"), write_tiny_clip(folder / "other", seed=1)
+
+
+def test_every_stage_names_its_sentence_encoder_and_goes_on_with_no_other(
+    blobs: Path, clips: tuple[Path, Path], tmp_path: Path
+) -> None:
+    words = ("encoder=clip", "length=12", "token_width=16", "pooled_width=12")
+    recipe = short("twin-tiny", *(f"model.language.{setting}" for setting in words))
+    mine, other = ({"language_weights": folder} for folder in clips)
+    digest = ClipText(clips[0], length=12).digest
+    train(run_of(tmp_path, blobs, recipe, **mine), STAGES)
+    assert {load_checkpoint(tmp_path / stage / "final").language_digest for stage in ("video", "idm", "policy")} == {
+        digest
+    }
+    refused = pytest.raises(
+        CheckpointError, match=f"trained with sentence encoder {digest} .*--language-weights FOLDER"
+    )
+    bases = {"video": "policy", "idm": "video", "policy": "policy"}
+    for stage, base in bases.items():
+        with refused:
+            train(run_of(tmp_path / stage, blobs, recipe, base=tmp_path / base / "final", **other), [stage])
+    shutil.rmtree(tmp_path / "policy" / "final")  # killed before its end
+    with refused:
+        train(run_of(tmp_path, blobs, recipe, **other), ["policy"])
+    train(run_of(tmp_path, blobs, recipe, **mine), ["policy"])
+    plot = ["model", "plot", str(tmp_path / "policy" / "final"), "--data", str(blobs), "--out", str(tmp_path / "plots")]
+    assert main([*plot, "--number", "1", "--language-weights", str(clips[1])]) == 2
+
+
+def test_a_learned_autoencoder_reads_no_sentence(blobs: Path, clips: tuple[Path, Path], tmp_path: Path) -> None:
+    words = ("encoder=clip", "length=12", "token_width=16", "pooled_width=12")
+    unet = ("model.backbone.widths=[32,32]", "model.backbone.autoencoder.widths=[8,8,8]")
+    recipe = short("twin-tiny.unet", *(f"model.language.{setting}" for setting in words), *unet)
+    for stage, weights in zip(("autoencoder", "video"), clips, strict=True):
+        train(run_of(tmp_path, blobs, recipe, language_weights=weights), [stage])
+    digests = [load_checkpoint(tmp_path / stage / "final").language_digest for stage in ("autoencoder", "video")]
+    assert digests == [None, ClipText(clips[1], length=12).digest]
 
 
 def test_cells_learn_what_they_show(blobs: Path, trained: Path, tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def test_everything_published_becomes_a_checkpoint_that_stage_three_starts_from(
     assert "as of stage policy" in text
     checkpoint = load_checkpoint(out)
     assert checkpoint.normalization is None
+    assert checkpoint.language_digest is None  # which weights of CLIP the release was trained with it does not say
     assert model_weights(checkpoint).keys() == build_mola(release.model).state_dict().keys()
 
 

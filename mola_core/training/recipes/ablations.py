@@ -133,9 +133,8 @@ def unet(recipe: Recipe) -> Recipe:
     )
     video = {"cache_latents": True, "jitter": None}
     tokens = {"patch": 1}
-    return changed(
-        recipe, model={"backbone": backbone, "mixture": {"tokens": tokens}}, autoencoder=autoencoder, video=video
-    )
+    model = {"backbone": backbone, "mixture": {"tokens": tokens}, "visual": {"imagined": "whole"}}
+    return changed(recipe, model=model, autoencoder=autoencoder, video=video)
 
 
 def diffusion_policy(recipe: Recipe) -> Recipe:
@@ -143,7 +142,8 @@ def diffusion_policy(recipe: Recipe) -> Recipe:
     view, width = recipe.io.views[0], recipe.model.head.dit.width
     encoder = ImageEncoderConfig(height=view.height, width=view.width, token_width=width)
     without = {"backbone": None, "mixture": None, "visual": encoder}
-    return changed(recipe, model=without, autoencoder=None, video=None, idm=None)
+    policy = {"semantic_weight": 0.0}
+    return changed(recipe, model=without, autoencoder=None, video=None, idm=None, policy=policy)
 
 
 @dataclass(frozen=True)

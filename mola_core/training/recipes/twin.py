@@ -51,7 +51,7 @@ def twin() -> Recipe:
         horizon=io.horizon,
         language=LanguageConfig(encoder="minilm"),
         backbone=StackedVideoConfig(height=96, width=160, num_frames=3, num_cameras=len(CAMERAS)),
-        visual=KeypointsConfig(width=128, inner=64, keypoints=16, blocks=1),
+        visual=KeypointsConfig(width=128, inner=64, keypoints=16, blocks=1, imagined="coarse"),
         mixture=MixtureConfig(
             tokens=FeatureTokensConfig(cameras=(0,), width=96, now_frame=0, future_frame=2, patch=4),
             idm=IdmConfig(
@@ -97,6 +97,7 @@ def twin() -> Recipe:
             ema_decay=0.998,
             jitter=PictureJitter(),
             readout_weight=0.5,
+            semantic_weight=0.3,
             state_noise=0.03,
         ),
     )

@@ -14,7 +14,7 @@ def twin_tiny() -> Recipe:
         io=twin_io(width=80, height=48, horizon=16, execute_steps=5, foresight=(8, 16)),
         model={
             "backbone": {"width": 80, "height": 48, "width_fine": 64, "width_coarse": 96, "feature_width": 32},
-            "visual": {"width": 96, "inner": 64, "keypoints": 16, "blocks": 0},
+            "visual": {"width": 96, "inner": 64, "keypoints": 16, "blocks": 0, "imagined": "whole"},
             "mixture": {
                 "tokens": {"width": 64, "patch": 2},
                 "idm": {"width": 64, "heads": 2, "mlp_width": 128, "layers": 1, "codebook": {"size": 32}},
@@ -24,5 +24,5 @@ def twin_tiny() -> Recipe:
         },
         video={"steps": 500, "batch_size": 32},
         idm={"steps": 200},
-        policy={"steps": 1_500},
+        policy={"steps": 1_500, "semantic_weight": 0.0},
     )
