@@ -110,6 +110,48 @@ def test_keypoints_learn_where_the_named_thing_is_to_a_fraction_of_a_cell(blocks
     assert error < 0.08  # a cell is 0.22 wide and 0.4 high
 
 
+def _reader(**settings) -> Keypoints:
+    config = KeypointsConfig(width=16, inner=8, keypoints=4, values=4, tokens_per_frame=2, blocks=1, **settings)
+    return Keypoints(config, feature_shape=(8, 6, 10), frames=3, num_cameras=2, token_width=16)
+
+
+@pytest.mark.parametrize("imagined", ["whole", "coarse"])
+def test_tokens_stand_in_the_order_of_cameras_and_frames(imagined: str) -> None:
+    """A change of one frame of one camera changes its tokens alone; cells are those of the present."""
+    torch.manual_seed(0)
+    reader = _reader(imagined=imagined)
+    tokens = torch.randn(2, 3, 16)
+    asked = Instruction(tokens=tokens, mask=torch.ones(2, 3, dtype=torch.bool), pooled=tokens[:, 0])
+    features = torch.randn(2, 2, 3, 8, 6, 10)
+    before, cells = reader.read(features, asked)
+    assert before.shape == (2, 2 * 3 * 2, 16)
+    assert cells is not None
+    assert cells.shape == (2, 2, 6, 10, 8)
+    for camera in range(2):
+        for frame in range(3):
+            other = features.clone()
+            other[:, camera, frame] = torch.randn(2, 8, 6, 10)
+            after, seen = reader.read(other, asked)
+            changed = (after != before).any(dim=2).all(dim=0).reshape(2, 3, 2)
+            assert changed[camera, frame].all()
+            assert int(changed.sum()) == 2
+            assert seen is not None
+            assert bool((seen != cells).any()) == (frame == 0)
+
+
+def test_what_cannot_be_read_coarsely_is_refused() -> None:
+    with pytest.raises(ValueError, match="need inner 4, as wide as the features, not 8"):
+        Keypoints(
+            KeypointsConfig(inner=8, blocks=1, imagined="coarse"),
+            feature_shape=(4, 6, 10),
+            frames=3,
+            num_cameras=2,
+            token_width=16,
+        )
+    with pytest.raises(ValueError, match="a grid of 5 x 6 cells has no means of 2 x 2"):
+        Keypoints(KeypointsConfig(imagined="coarse"), feature_shape=(4, 6, 5), frames=3, num_cameras=2, token_width=16)
+
+
 @pytest.mark.parametrize(("causal", "masked"), [(False, False), (False, True), (True, False)])
 def test_attention_is_the_same_whether_a_gradient_is_wanted_or_not(*, causal: bool, masked: bool) -> None:
     torch.manual_seed(0)

@@ -46,6 +46,8 @@ SHORT = [
     for setting in (f"steps={steps}", "batch_size=4", "validation_batches=1")
 ]
 
+CLIP = ("model.language.encoder=clip", "model.language.length=12")
+
 
 def short(name: str = "twin-tiny", *settings: str) -> Recipe:
     recipe = recipe_named(name)
@@ -236,16 +238,15 @@ def test_a_policy_that_goes_on_keeps_its_units(trained: Path, tmp_path: Path) ->
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two text encoders of one size."""
-    folder = tmp_path_factory.mktemp("clip")
-    return write_tiny_clip(folder / "mine"), write_tiny_clip(folder / "other", seed=1)
+    """Two text encoders, of the size that the recipe reads."""
+    folder, size = tmp_path_factory.mktemp("clip"), {"width": 384, "pooled": 384}
+    return write_tiny_clip(folder / "mine", **size), write_tiny_clip(folder / "other", **size, seed=1)
 
 
 def test_every_stage_names_its_sentence_encoder_and_goes_on_with_no_other(
-    blobs: Path, clips: tuple[Path, Path], tmp_path: Path
+    blobs: Path, clips: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("encoder=clip", "length=12", "token_width=16", "pooled_width=12")
-    recipe = short("twin-tiny", *(f"model.language.{setting}" for setting in words))
+    recipe = short("twin-tiny", *CLIP)
     mine, other = ({"language_weights": folder} for folder in clips)
     digest = ClipText(clips[0], length=12).digest
     train(run_of(tmp_path, blobs, recipe, **mine), STAGES)
@@ -258,19 +259,19 @@ def test_every_stage_names_its_sentence_encoder_and_goes_on_with_no_other(
     bases = {"video": "policy", "idm": "video", "policy": "policy"}
     for stage, base in bases.items():
         with refused:
-            train(run_of(tmp_path / stage, blobs, recipe, base=tmp_path / base / "final", **other), [stage])
+            train(run_of(tmp_path / "more" / stage, blobs, recipe, base=tmp_path / base / "final", **other), [stage])
     shutil.rmtree(tmp_path / "policy" / "final")  # killed before its end
     with refused:
         train(run_of(tmp_path, blobs, recipe, **other), ["policy"])
     train(run_of(tmp_path, blobs, recipe, **mine), ["policy"])
     plot = ["model", "plot", str(tmp_path / "policy" / "final"), "--data", str(blobs), "--out", str(tmp_path / "plots")]
     assert main([*plot, "--number", "1", "--language-weights", str(clips[1])]) == 2
+    assert f"trained with sentence encoder {digest}" in capsys.readouterr().err
 
 
 def test_a_learned_autoencoder_reads_no_sentence(blobs: Path, clips: tuple[Path, Path], tmp_path: Path) -> None:
-    words = ("encoder=clip", "length=12", "token_width=16", "pooled_width=12")
     unet = ("model.backbone.widths=[32,32]", "model.backbone.autoencoder.widths=[8,8,8]")
-    recipe = short("twin-tiny.unet", *(f"model.language.{setting}" for setting in words), *unet)
+    recipe = short("twin-tiny.unet", *CLIP, *unet)
     for stage, weights in zip(("autoencoder", "video"), clips, strict=True):
         train(run_of(tmp_path, blobs, recipe, language_weights=weights), [stage])
     digests = [load_checkpoint(tmp_path / stage / "final").language_digest for stage in ("autoencoder", "video")]
