@@ -102,6 +102,24 @@ def one_picture(io: IoSpec) -> WindowSpec:
     return WindowSpec(views=io.views, offsets=(0,), horizon=0)
 
 
+class Chosen:
+    """Some samples of a source; a ``BatchSource``."""
+
+    def __init__(self, source: BatchSource, numbers: Int[np.ndarray, "n"]) -> None:
+        self._source, self._numbers = source, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def resident(self) -> bool:
+        """See :class:`~mola_core.training.stage.BatchSource`."""
+        return self._source.resident
+
+    def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
+        return self._source.batch(self._numbers[np.asarray(indices)])
+
+
 class Joined:
     """Several sources behind one range of numbers, in order; a ``BatchSource``."""
 

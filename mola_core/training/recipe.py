@@ -161,6 +161,14 @@ class IdmStage(StageSpec):
     """Depth beyond it, in the labels' unit, is drawn as if it were there: backgrounds must not outweigh the scene."""
 
 
+class Openings(Record):
+    """Samples from the first rows of their episodes, drawn more often than they are many."""
+
+    rows: int = Field(default=8, ge=1)
+    share: float = Field(default=0.3, gt=0.0, lt=1.0)
+    """Of every batch."""
+
+
 class PolicyStage(StageSpec):
     """Stage III: MoIDM, video former and head jointly on a frozen video model."""
 
@@ -182,6 +190,9 @@ class PolicyStage(StageSpec):
     reach: float | None = Field(default=None, gt=0.0)
     """Samples that move the tool further than this (mean length over the chunk, normalised) count less, by its square: errors grow
     with the way ahead, and what decides a grasp are the last centimetres. None: all count alike, as in the paper."""
+    openings: Openings | None = None
+    """Where a task begins the goal has to be seen; a little later the arm's own pose tells where it is heading, and a policy that has
+    learned to read that instead heads anywhere. None: as often as any other row, as in the paper."""
     state_noise: float = Field(default=0.0, ge=0.0, le=1.0)
     """Standard deviation of noise on the normalised state, against trusting it to the last digit."""
 

@@ -21,17 +21,18 @@ from mola_core.nets.keypoints import Keypoints
 from mola_core.nets.mola import Conditioned, Imagination, Mola, NetObservation
 from mola_core.training.attention_maps import attention_picture
 from mola_core.training.batches import on_device
-from mola_core.training.datasets import Part, joined_or_none, mixed
+from mola_core.training.datasets import Chosen, Joined, Part, joined_or_none, mixed
 from mola_core.training.draws import Draws
 from mola_core.training.imagining import backbone_of, encoded, imagine_from
 from mola_core.training.jitter import jittered
 from mola_core.training.naming import all_but
 from mola_core.training.optimization import working_dtype
+from mola_core.training.order import Share
 from mola_core.training.recipe import PictureJitter, PolicyStage
 from mola_core.training.resident import Field, arranged, resident
 from mola_core.training.rows import rows_of
 from mola_core.training.samples import spaced
-from mola_core.training.stage import Batch, Pictures, Stage
+from mola_core.training.stage import Batch, BatchSource, Pictures, Stage
 from mola_core.training.stage2_idm import code_usage
 from mola_core.training.tensors import EncodedSentences, as_pictures, instruction_in
 from mola_core.training.workbench import Cached, Workbench
@@ -263,7 +264,7 @@ def policy_stage(spec: PolicyStage, bench: Workbench, *, normalization: Normaliz
     def sources(split: Split) -> list[Demonstrations]:
         return [_source(spec, bench, part, split, normalization) for part in bench.parts]
 
-    training, shares = mixed(resident(sources("train"), bench.world), [part.weight for part in bench.parts])
+    training, shares = _mixed(spec, resident(sources("train"), bench.world), bench)
     validation = joined_or_none(sources("validation"))
     split: Split = "train" if validation is None else "validation"
     shown = _source(spec, bench, bench.parts[0], split, normalization, with_pictures=True)
@@ -288,6 +289,20 @@ def policy_stage(spec: PolicyStage, bench: Workbench, *, normalization: Normaliz
         validation=validation,
         pictures=pictures,
     )
+
+
+def _mixed(spec: PolicyStage, sources: Sequence[BatchSource], bench: Workbench) -> tuple[Joined, tuple[Share, ...]]:
+    """All demonstrations by their weights, and their openings once more where they have a share of their own."""
+    weights = [part.weight for part in bench.parts]
+    if spec.openings is None:
+        return mixed(sources, weights)
+    window, rows, share = policy_window(bench), spec.openings.rows, spec.openings.share
+    openings = [
+        Chosen(source, np.flatnonzero(rows_of(part.open(window, "train")).row < rows))
+        for source, part in zip(sources, bench.parts, strict=True)
+    ]
+    again = [weight * share / (1.0 - share) for weight in weights]
+    return mixed([*sources, *openings], [*weights, *again])
 
 
 def attention(objective: PolicyObjective, batch: Batch) -> UInt8[np.ndarray, "height width 3"]:

@@ -27,6 +27,7 @@ from mola_core.training.checkpoint import (
     read_weights,
     save_checkpoint,
 )
+from mola_core.training.datasets import Chosen
 from mola_core.training.loop import StoppedError
 from mola_core.training.metrics import read_metrics
 from mola_core.training.model_slim import slim
@@ -276,6 +277,25 @@ def test_a_learned_autoencoder_reads_no_sentence(blobs: Path, clips: tuple[Path,
         train(run_of(tmp_path, blobs, recipe, language_weights=weights), [stage])
     digests = [load_checkpoint(tmp_path / stage / "final").language_digest for stage in ("autoencoder", "video")]
     assert digests == [None, ClipText(clips[1], length=12).digest]
+
+
+def test_openings_have_a_share_of_their_own(
+    blobs: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of all samples are among the first two of 24 rows, where a twelfth of them are found."""
+    seen: list[int] = []
+    batch_of = Chosen.batch
+
+    def noted(chosen: Chosen, indices):
+        seen.extend(np.asarray(indices).tolist())
+        return batch_of(chosen, indices)
+
+    monkeypatch.setattr(Chosen, "batch", noted)
+    recipe = short("twin-tiny", 'policy.openings={"rows": 2, "share": 0.25}', "policy.steps=20")
+    train(run_of(tmp_path, blobs, recipe, base=trained / "idm" / "final", caches=trained / "caches"), ["policy"])
+    episodes = 5  # one of six is held out
+    assert set(seen) == set(range(2 * episodes))
+    assert len(seen) == pytest.approx(0.25 * 20 * 4, abs=2)
 
 
 def test_cells_learn_what_they_show(blobs: Path, trained: Path, tmp_path: Path) -> None:

@@ -104,6 +104,16 @@ def test_a_demonstration_may_end_when_the_task_is_done() -> None:
     assert np.linalg.norm(part.state[-1, 6:9] - home) > 0.1
 
 
+def test_of_many_scenes_the_beginning_may_do(dataset: Path, tmp_path: Path) -> None:
+    plan = PLAN.model_copy(update={"tasks": ("grab_bowl",), "beginning_rows": 6})
+    begun = make_all(tmp_path / "begun", plan=plan)
+    assert begun.episodes[0].meta["outcome"] == "begun"
+    rows, whole = begun.rows(0), LeRobotReader(dataset).rows(0)
+    assert len(rows.state) == 6
+    np.testing.assert_array_equal(rows.state, whole.state[:6])
+    np.testing.assert_array_equal(rows.action, whole.action[:6])
+
+
 def test_labels_agree_with_the_pictures(dataset: Path) -> None:
     """A frame warped by the flow is the later frame, where nothing has come between."""
     view = {"width": 80, "height": 48}

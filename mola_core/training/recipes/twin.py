@@ -18,6 +18,7 @@ from mola_core.training.recipe import (
     CosineSchedule,
     IdmStage,
     MixturePart,
+    Openings,
     OptimizerSpec,
     PictureJitter,
     PolicyStage,
@@ -98,6 +99,7 @@ def twin() -> Recipe:
             jitter=PictureJitter(),
             readout_weight=0.5,
             semantic_weight=0.3,
+            openings=Openings(rows=8, share=0.35),
             state_noise=0.03,
         ),
     )

@@ -118,7 +118,7 @@ class EpisodeMaker:
                 task=assignment.task,
                 seed=assignment.seed,
                 variant=plan.variant,
-                outcome="success",
+                outcome=demonstration.outcome,
                 source="expert",
                 mistakes=demonstration.mistakes,
             )

@@ -64,6 +64,12 @@ def register(subparsers: Any) -> None:
         default="home",
         help="a demonstration ends at home, or when the task is done (home)",
     )
+    parser.add_argument(
+        "--beginning-rows",
+        type=int,
+        metavar="N",
+        help="only the first N rows of each: many scenes in little time (all)",
+    )
     parser.add_argument("--hold-rows", type=int, default=5, help="rows kept after that (5)")
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--site", type=Path, default=_SITE, help=f"site file ({_SITE})")
@@ -128,6 +134,7 @@ def _plan(arguments: argparse.Namespace, site: "Site") -> "GenerationPlan":
             view_width=width,
             view_height=height,
             until=arguments.until,
+            beginning_rows=arguments.beginning_rows,
             hold_rows=arguments.hold_rows,
             noise=NoisePlan(
                 bursts=arguments.bursts,

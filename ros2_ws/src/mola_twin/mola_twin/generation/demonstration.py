@@ -29,7 +29,7 @@ _TILTED_RAD = 0.35
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A successful episode, R rows long."""
+    """A successful episode, R rows long, or the beginning of one."""
 
     assignment: Assignment
     instruction: str
@@ -39,6 +39,8 @@ class Demonstration:
     mistake: Bool[np.ndarray, "R"]
     """Whether that was commanded on a detour or by a leading policy, which is there to be recovered from and not to be imitated."""
     views: dict[str, UInt8[np.ndarray, "R height width 3"]]
+    outcome: str = "success"
+    """``begun`` where only the beginning was asked for."""
 
     @property
     def mistakes(self) -> list[list[int]]:
@@ -76,7 +78,10 @@ def demonstrate(
         if why:
             return FailedEpisode(assignment, why)
     why = scene.show(manner, upright_rad=UPRIGHT_RAD if lead is None else _TILTED_RAD)
-    return FailedEpisode(assignment, why) if why else scene.rows.finished(assignment, instruction=start.instruction)
+    if why:
+        return FailedEpisode(assignment, why)
+    outcome = "success" if plan.beginning_rows is None else "begun"
+    return scene.rows.finished(assignment, instruction=start.instruction, outcome=outcome)
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,8 @@ class _Scene:
             action = np.concatenate([chunk.targets[0], chunk.gripper_openings[:1]])
             self._add(view, action=action, mistake=mistaken)
             mistaken = expert.stage == MISTAKE
+            if len(self.rows) == self.plan.beginning_rows:
+                return ""
             if mistaken and _holds_something(truth):
                 return "what was to be missed was taken"
             verdict = rig.success()
@@ -214,7 +221,10 @@ class _Rows:
         for name, view in views.items():
             self._views[name].append(view)
 
-    def finished(self, assignment: Assignment, *, instruction: str) -> Demonstration:
+    def __len__(self) -> int:
+        return len(self._state)
+
+    def finished(self, assignment: Assignment, *, instruction: str, outcome: str) -> Demonstration:
         return Demonstration(
             assignment=assignment,
             instruction=instruction,
@@ -222,4 +232,5 @@ class _Rows:
             action=np.array(self._action, dtype=np.float32),
             mistake=np.array(self._mistake),
             views={name: np.stack(views) for name, views in self._views.items()},
+            outcome=outcome,
         )

@@ -68,6 +68,8 @@ class GenerationPlan(BaseModel):
     with a picture that hardly differs: a policy that learns it may stay at home from the start."""
     hold_rows: int = Field(default=5, ge=0, le=50)
     """Rows kept after that: at home, what doing nothing looks like."""
+    beginning_rows: int | None = Field(default=None, ge=2, le=200)
+    """Keep only so many rows of each: what is seen at the start of many scenes, for little time. None: to the end."""
     noise: NoisePlan = NoisePlan()
     lead: LeadPlan | None = None
     """None: the expert does everything."""
