@@ -75,8 +75,11 @@ def build_cache(path: Path, *, num_rows: int, blocks: Iterator[Block]) -> RowCac
             for name, array in files.items()
         }
         (scratch / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
-        if not path.exists():
+        try:
             scratch.rename(path)
+        except OSError:
+            if not path.exists():
+                raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return open_cache(path)

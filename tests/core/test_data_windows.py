@@ -137,6 +137,18 @@ def test_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         build_cache(tmp_path / "file" / "cache", num_rows=2, blocks=iter([(0, {"a": np.ones((2, 3), np.uint8)})]))
 
 
+def test_a_cache_that_another_process_finished_first_is_used(tmp_path: Path) -> None:
+    theirs = build_cache(tmp_path / "theirs", num_rows=2, blocks=iter([(0, {"a": np.ones((2, 3), np.uint8)})]))
+
+    def meanwhile():
+        yield 0, {"a": np.zeros((2, 3), np.uint8)}
+        shutil.copytree(theirs.path, tmp_path / "cache")
+
+    ours = build_cache(tmp_path / "cache", num_rows=2, blocks=meanwhile())
+    assert ours.arrays["a"].all()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "theirs"]
+
+
 def test_cache_larger_than_the_disk_is_refused_before_it_is_built(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"needs \d+\.\d GiB, its disk has"):
         build_cache(tmp_path / "cache", num_rows=2**40, blocks=iter([(0, {"a": np.ones((2, 300), np.uint8)})]))
