@@ -274,6 +274,7 @@ def test_a_task_named_twice_is_done_from_twice_as_many_seeds() -> None:
         (["--labels", "7"], "does not divide"),
         (["--workers", "0"], "--workers 0 is outside"),
         (["--variant", "fog"], "'fog' is not known"),
+        (["--beginning-rows", "1"], "beginning_rows 1: Input should be greater than or equal to 2"),
     ],
 )
 def test_bad_arguments_are_one_line(

@@ -61,8 +61,8 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--until",
         choices=("home", "done"),
-        default="home",
-        help="a demonstration ends at home, or when the task is done (home)",
+        default="done",
+        help="a demonstration ends when the task is done, or once the arm is home again (done)",
     )
     parser.add_argument(
         "--beginning-rows",
@@ -70,7 +70,7 @@ def register(subparsers: Any) -> None:
         metavar="N",
         help="only the first N rows of each: many scenes in little time (all)",
     )
-    parser.add_argument("--hold-rows", type=int, default=5, help="rows kept after that (5)")
+    parser.add_argument("--hold-rows", type=int, default=3, help="rows kept after that (3)")
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--site", type=Path, default=_SITE, help=f"site file ({_SITE})")
     parser.add_argument("--json", action="store_true", help="one JSON document")
