@@ -62,7 +62,12 @@ def _modules(checkpoint: Path, bundle: Path) -> "dict[Stage, StageModule]":
     said = manifest.training["export"]
     if said["halve_weights"]:
         mola = rounded(mola)
-    options = StageOptions(precision=precision, action_steps=said["action_steps"], video_steps=said["video_steps"])
+    options = StageOptions(
+        precision=precision,
+        action_steps=said["action_steps"],
+        video_steps=said["video_steps"],
+        full_precision=tuple(said.get("full_precision", ())),  # bundles of before have none
+    )
     cut = stages_of(mola, io=said_by.recipe.io, options=options)
     return {stage: module for stage, module in cut.items() if stage in manifest.stages}
 

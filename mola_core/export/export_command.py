@@ -8,6 +8,8 @@ from typing import Any, get_args
 
 from mola_core.contracts.bundle import BundledLanguageRecord, Precision
 
+_AUTO = "auto"
+
 
 def register(subparsers: Any) -> None:
     """Add ``export``."""
@@ -24,6 +26,11 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--precision", choices=get_args(Precision), default="fp32", help="what graphs compute in (fp32)"
+    )
+    parser.add_argument(
+        "--full-precision",
+        metavar="PARTS",
+        help="parts of the model, commas between, that compute in fp32 whatever the rest does; auto: find what parity asks for",
     )
     parser.add_argument("--action-steps", type=int, help="sampling steps of the head (the recipe's)")
     parser.add_argument("--video-steps", type=int, help="denoising steps of the imagination (the recipe's)")
@@ -53,9 +60,15 @@ def _run(arguments: argparse.Namespace) -> int:
     text = text_to_take(checkpoint.recipe.model.language, weights=arguments.language_weights)
     model = exportable_of(arguments.checkpoint, text=text)
     acting = options_of(checkpoint)
+    parts = [] if arguments.full_precision is None else arguments.full_precision.split(",")
+    if parts and arguments.precision == "fp32":
+        raise ExportError(
+            f"--full-precision {arguments.full_precision}: all parts have it in fp32; give --precision fp16 or bf16"
+        )
     options = replace(
         acting,
         precision=arguments.precision,
+        full_precision=tuple(part for part in parts if part != _AUTO),
         action_steps=arguments.action_steps or acting.action_steps,
         video_steps=arguments.video_steps or acting.video_steps,
     )
@@ -66,6 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
         preview=not arguments.no_preview,
         check=not arguments.no_check,
         halve_weights=arguments.halve_weights,
+        find_full_precision=_AUTO in parts,
     )
     draft = export_model(model, arguments.out, plan=plan, say=_say)
     if arguments.json:

@@ -14,6 +14,7 @@ from mola_core.contracts.normalization import Normalization
 from mola_core.export.draft import Draft, fresh_folder, write_draft
 from mola_core.export.errors import ExportError
 from mola_core.export.onnx import MIN_ONNXRUNTIME, export_stage, num_parameters
+from mola_core.export.precision_search import Cut, parts_to_keep
 from mola_core.export.reference import golden_of
 from mola_core.export.stages import StageModule, StageOptions, passes_on, stages_of
 from mola_core.export.text_encoder import record_text, write_text
@@ -55,6 +56,8 @@ class ExportPlan:
     preview: bool = True
     check: bool = True
     """Compare with torch; off only for graphs too large for this machine to run."""
+    find_full_precision: bool = False
+    """Let more parts keep full precision, beside those that the options name, until every stage passes its parity."""
     halve_weights: bool = False
     """Round the weights to half precision first, and store them so: half the bytes. What is computed, in full precision, is then
     another model, to be evaluated as such."""
@@ -78,6 +81,9 @@ def export_model(
         golden_of(reference, language=model.language, seed=seed) for seed in range(PARITY_SETS if plan.check else 1)
     ]
     exported = reference
+    if plan.options.precision != "fp32" and plan.find_full_precision:
+        kept = parts_to_keep(_cut(model, plan), golden, kept=plan.options.full_precision, say=say)
+        plan = replace(plan, options=replace(plan.options, full_precision=kept))
     if plan.options.precision != "fp32":
         exported = _stages(replace(model, mola=copy.deepcopy(model.mola)), plan.options, plan)  # changed in place
     for stage, module in exported.items():
@@ -116,6 +122,16 @@ def onnx_path(stage: Stage) -> str:
 def _stages(model: Exportable, options: StageOptions, plan: ExportPlan) -> dict[Stage, StageModule]:
     cut = stages_of(model.mola, io=model.io, options=options)
     return {stage: module for stage, module in cut.items() if plan.preview or stage != "preview"}
+
+
+def _cut(model: Exportable, plan: ExportPlan) -> Cut:
+    """Copies, because precision is changed in place."""
+
+    def cut(names: tuple[str, ...]) -> dict[Stage, StageModule]:
+        copied = replace(model, mola=copy.deepcopy(model.mola))
+        return _stages(copied, replace(plan.options, full_precision=names), plan)
+
+    return cut
 
 
 def rounded(mola: Mola) -> Mola:
@@ -201,6 +217,7 @@ def _record_of(plan: ExportPlan) -> dict[str, Any]:
         "action_steps": plan.options.action_steps,
         "video_steps": plan.options.video_steps,
         "halve_weights": plan.halve_weights,
+        "full_precision": list(plan.options.full_precision),
         "torch": str(torch.__version__),
     }
 

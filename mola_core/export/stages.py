@@ -15,6 +15,7 @@ from torch import Tensor
 from mola_core.contracts.bundle import Precision
 from mola_core.contracts.io_spec import IoSpec
 from mola_core.export.errors import ExportError
+from mola_core.export.full_precision import narrow
 from mola_core.export.graph_module import GraphModule
 from mola_core.export.stage_specs import actor_specs, backbone_of, images_spec, video_specs
 from mola_core.nets.config import Control
@@ -40,6 +41,8 @@ class StageOptions:
     """Anything else only for evaluations by torch."""
     truncated: bool = True
     """Leave the video network after the last tap; False only to measure what that saves."""
+    full_precision: tuple[str, ...] = ()
+    """Parts of the model that compute in fp32 whatever ``precision`` says; see :mod:`mola_core.export.full_precision`."""
 
 
 class StageModule(GraphModule):
@@ -215,7 +218,11 @@ def stages_of(mola: Mola, *, io: IoSpec, options: StageOptions) -> dict[Stage, S
             f"the model has {config.num_cameras} cameras and {config.horizon} rows, "
             f"its IoSpec {len(io.views)} and {io.horizon}"
         )
-    mola = mola.eval().requires_grad_(requires_grad=False).to(DTYPES[options.precision])
+    mola = mola.eval().requires_grad_(requires_grad=False)
+    if options.precision == "fp32":
+        mola.float()
+    else:
+        narrow(mola, DTYPES[options.precision], keep=options.full_precision)
     cut: list[StageModule] = []
     if mola.backbone is not None:
         cut += [
