@@ -16,6 +16,7 @@ from mola_core.nets.config import (
     AutoencoderConfig,
     EdmHeadConfig,
     ImageEncoderConfig,
+    KeypointsConfig,
     LanguageConfig,
     MemberConfig,
     SmallVideoConfig,
@@ -133,7 +134,8 @@ def unet(recipe: Recipe) -> Recipe:
     )
     video = {"cache_latents": True, "jitter": None}
     tokens = {"patch": 1}
-    model = {"backbone": backbone, "mixture": {"tokens": tokens}, "visual": {"imagined": "whole"}}
+    visual = {"imagined": "whole"} if isinstance(recipe.model.visual, KeypointsConfig) else {}
+    model = {"backbone": backbone, "mixture": {"tokens": tokens}, "visual": visual}
     return changed(recipe, model=model, autoencoder=autoencoder, video=video)
 
 
