@@ -18,17 +18,24 @@ _WORLD_PORT = 30151
 class RunningTwin(RunningGraph):
     """Brings up ``twin.launch.xml`` on entering, with an operator beside it, and takes it down on leaving.
 
-    What the processes print goes to ``log_path``. At another address than the shipped site's, and without a site of its own, the
-    shipped one is moved there, beside the log.
+    What the processes print goes to ``log_path``. At another address than the shipped site's, or with another camera rate, and without
+    a site of its own, the shipped one is changed so, beside the log.
 
     Raises:
         ConfigError: another twin already answers on the host.
         MolaError: the graph did not come up; names what is missing.
     """
 
-    def __init__(self, *, log_path: Path, host: str = DEFAULT_HOST, arguments: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        log_path: Path,
+        host: str = DEFAULT_HOST,
+        fps: int | None = None,
+        arguments: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__("twin.launch.xml", arguments={"host": host, **(arguments or {})}, log_path=log_path)
-        self.host = host
+        self.host, self._fps = host, fps
 
     @property
     def site(self) -> Path:
@@ -37,10 +44,10 @@ class RunningTwin(RunningGraph):
 
     def __enter__(self) -> Self:
         _refuse_second_twin(self.host)
-        if self.host != DEFAULT_HOST and "site" not in self._arguments:
+        if (self.host != DEFAULT_HOST or self._fps is not None) and "site" not in self._arguments:
             self._log_path.parent.mkdir(parents=True, exist_ok=True)
             site = self._log_path.parent.resolve() / "site.yaml"
-            site.write_text(site_at(_shipped_site(), host=self.host), encoding="utf-8")
+            site.write_text(site_at(_shipped_site(), host=self.host, fps=self._fps), encoding="utf-8")
             self._arguments["site"] = str(site)
         return super().__enter__()
 

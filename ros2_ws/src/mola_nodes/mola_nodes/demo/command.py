@@ -37,6 +37,12 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="start positions (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.2", help="loopback address for the twin (default: %(default)s)")
     parser.add_argument(
+        "--fps",
+        type=int,
+        choices=(15, 30, 60),
+        help="pictures a second of both cameras: 15 for a slow machine (the site's: 30)",
+    )
+    parser.add_argument(
         "--out", type=Path, default=_DEFAULT_OUT, metavar="DIR", help="where video and log go (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
@@ -56,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         tasks=chosen_tasks(arguments.task),
         seed=arguments.seed,
         host=arguments.host,
+        fps=arguments.fps,
         policy=arguments.policy,
         models=arguments.models,
         bundles=tuple(arguments.bundle),

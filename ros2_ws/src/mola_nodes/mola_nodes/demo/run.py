@@ -30,6 +30,8 @@ class DemoOptions:
     tasks: Sequence[str]
     seed: int = 0
     host: str = DEFAULT_HOST
+    fps: int | None = None
+    """Of the cameras, instead of the site's."""
     policy: str = SCRIPTED
     models: Path = Path("models")
     bundles: tuple[str, ...] = ()
@@ -72,7 +74,7 @@ def run_demo(options: DemoOptions, *, say: Callable[[str], None]) -> DemoResult:
     learned = _learned_demo(options, say=say)
     say("bringing up the twin and the graph")
     arguments = {} if learned is None else learned.launch_arguments
-    with RunningTwin(log_path=log, host=options.host, arguments=arguments) as twin:
+    with RunningTwin(log_path=log, host=options.host, fps=options.fps, arguments=arguments) as twin:
         bring_up_s = (clock.monotonic_ns() - begin_ns) / NS_PER_S
         say(f"the graph is up after {bring_up_s:.1f} s")
         with (
