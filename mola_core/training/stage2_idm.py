@@ -175,12 +175,12 @@ class IdmObjective(nn.Module):
         found: dict[str, Tensor] = {}
         if "depth" in batch:
             depth = batch["depth"].float().clamp(max=self._spec.farthest)
-            found["depth"] = _enlarged(depth, size)[:, :, None]  # B c 1 H W
+            found["depth"] = enlarged(depth, size)[:, :, None]  # B c 1 H W
         if "semantic" in batch and batch["semantic"].ndim == 5:  # a picture model's features, B c h w D
             found["semantic"] = self._enlarged_vectors(batch["semantic"].float(), size)
         elif "semantic" in batch:
             classes = _mixture_of(self.model).decoders.modalities["semantic"].channels
-            found["semantic"] = _enlarged(batch["semantic"].float(), size).long().clamp(max=classes - 1)  # B c H W
+            found["semantic"] = enlarged(batch["semantic"].float(), size).long().clamp(max=classes - 1)  # B c H W
         if "flow" in batch:
             found["flow"] = self._enlarged_vectors(batch["flow"] / FLOW_UNIT, size)
         return found
@@ -188,7 +188,7 @@ class IdmObjective(nn.Module):
     @staticmethod
     def _enlarged_vectors(maps: Float[Tensor, "B c h w D"], size: tuple[int, int]) -> Float[Tensor, "B c D H W"]:
         flat = rearrange(maps, "b c h w d -> b (c d) h w")
-        return rearrange(_enlarged(flat, size), "b (c d) h w -> b c d h w", c=maps.shape[1])
+        return rearrange(enlarged(flat, size), "b (c d) h w -> b c d h w", c=maps.shape[1])
 
     def drawn(self, batch: Batch, *, imagined: bool) -> dict[str, dict[str, Tensor]]:
         """What each member draws of the future, by ``rgb`` and modality."""
@@ -282,7 +282,8 @@ def _span(values: Tensor) -> float:
     return float(values.float().abs().max())
 
 
-def _enlarged(maps: Float[Tensor, "B c h w"], size: tuple[int, int]) -> Float[Tensor, "B c H W"]:
+def enlarged(maps: Float[Tensor, "B c h w"], size: tuple[int, int]) -> Float[Tensor, "B c H W"]:
+    """Each cell as it is over all of its place at another size."""
     return functional.interpolate(maps, size=size, mode="nearest")
 
 

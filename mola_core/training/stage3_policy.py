@@ -16,7 +16,7 @@ from mola_core.data.sample import SampleSource, WindowSpec
 from mola_core.data.windows import Split, WindowedSource
 from mola_core.nets.averages import masked_mean, weighted
 from mola_core.nets.codebook import perplexity_of
-from mola_core.nets.config import ImageEncoderConfig
+from mola_core.nets.config import DecodersConfig, ImageEncoderConfig
 from mola_core.nets.keypoints import Keypoints
 from mola_core.nets.mola import Conditioned, Imagination, Mola, NetObservation
 from mola_core.training.attention_maps import attention_picture
@@ -33,11 +33,11 @@ from mola_core.training.resident import Field, arranged, resident
 from mola_core.training.rows import rows_of
 from mola_core.training.samples import spaced
 from mola_core.training.stage import Batch, BatchSource, Pictures, Stage
-from mola_core.training.stage2_idm import code_usage
+from mola_core.training.stage2_idm import code_usage, enlarged
 from mola_core.training.tensors import EncodedSentences, as_pictures, instruction_in
 from mola_core.training.workbench import Cached, Workbench
 
-CLASSES = 16
+CLASSES = DecodersConfig().modalities["semantic"].channels
 """Of semantic labels, as many as stage II draws."""
 _FINER = 2
 """Class labels for each cell of the reader, each way."""
@@ -96,9 +96,9 @@ class Demonstrations:
     def fields(self) -> dict[str, Field] | None:
         """See :class:`~mola_core.training.resident.Tabular`; cached features are too many to be held."""
         views = self._source.views if isinstance(self._source, WindowedSource) else None
-        if self._features is not None or views is None or not isinstance(self._source, WindowedSource):
+        if self._with_classes or self._features is not None or views is None:
             return None
-        if self._with_classes:
+        if not isinstance(self._source, WindowedSource):
             return None
         motions = [self._source.motion(number) for number in range(len(self._source))]
         state = np.stack([motion.state for motion in motions])
@@ -245,7 +245,7 @@ class ClassReader(nn.Module):
         logits = self.leave(self.norm(cells)).float()
         logits = rearrange(logits, "c b h w (k i j) -> (b c) k (h i) (w j)", i=_FINER, j=_FINER)
         size = (logits.shape[-2], logits.shape[-1])
-        target = functional.interpolate(labels.flatten(0, 1)[:, None].float(), size=size, mode="nearest")[:, 0].long()
+        target = enlarged(labels.float(), size).flatten(0, 1).long()
         counts = torch.bincount(target.flatten(), minlength=CLASSES).float()
         return functional.cross_entropy(logits, target, weight=(counts + 1).rsqrt())
 
