@@ -17,8 +17,10 @@ from mola_core.contracts.io_spec import CameraView, DataContract, IoSpec
 if TYPE_CHECKING:
     from mola_core.data.batch import Batch
 
-LABELS = ("depth", "semantic", "flow")
+LABELS = ("depth", "semantic", "referred", "flow")
 """What a sample may be labelled with, see :attr:`Sample.labels`."""
+ACTED_ON, GOES_TO = 1, 2
+"""Numbers in the label ``referred``; 0 is all that the instruction does not speak of."""
 
 
 class WindowSpec(BaseModel):
@@ -88,6 +90,7 @@ class Sample:
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     """``depth`` float32 [C, 1+T, h, w], metres or the teacher's unit, 0 unknown; ``semantic`` uint8 [C, 1+T, h, w], class numbers, or
     float32 [C, 1+T, h, w, D], a picture model's features;
+    ``referred`` uint8 [C, 1+T, h, w], what the instruction speaks of: ACTED_ON, GOES_TO or 0;
     ``flow`` float32 [C, T, h, w, 2], where each cell of now has moved to, in fractions of the view's width and height, with
     ``flow_mask`` bool [C, T, h, w], true where that is known."""
     dataset: str = ""
@@ -129,6 +132,10 @@ class SampleSource(Protocol):
 
     def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> "Batch":
         """Those samples stacked."""
+        ...
+
+    def labels(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Mapping[str, np.ndarray]:
+        """Their labels alone, stacked, without decoding pictures."""
         ...
 
     def place(self, index: int) -> Place:

@@ -161,9 +161,8 @@ class WindowedSource:
     def window_rows(self) -> tuple[Int[np.ndarray, "n 1+T"], Bool[np.ndarray, "n 1+T"]]:
         """Of every sample, where in ``views`` its frames are (the episode's last where it has ended), and whether they exist."""
         episodes, rows = self._index[:, 0], self._index[:, 1]
-        wanted = rows[:, None] + self._offsets
-        there = np.minimum(wanted, self._lengths[episodes][:, None] - 1)
-        return self._first_rows[episodes][:, None] + there, wanted == there
+        there, present = self._rows_there(episodes, rows)
+        return self._first_rows[episodes][:, None] + there, present
 
     def sample(self, index: int) -> Sample:
         batch = self.batch([index])
@@ -213,9 +212,7 @@ class WindowedSource:
     def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
         chosen = self._index[np.asarray(indices, dtype=np.int64)]
         episodes, rows = chosen[:, 0], chosen[:, 1]
-        wanted = rows[:, None] + self._offsets
-        there = np.minimum(wanted, self._lengths[episodes][:, None] - 1)
-        present = wanted == there
+        there, present = self._rows_there(episodes, rows)
         motions = [self.motion(int(index)) for index in indices]
         return Batch(
             frames=self._frames(episodes, there),
@@ -224,7 +221,7 @@ class WindowedSource:
             actions=np.stack([motion.actions for motion in motions]),
             action_mask=np.stack([motion.action_mask for motion in motions]),
             instructions=tuple(self._source.episodes[int(episode)].instruction for episode in episodes),
-            labels=self._stacked_labels(self._first_rows[episodes][:, None] + there, present),
+            labels=self._stacked_labels(episodes, there, present),
             datasets=(self.name,) * len(chosen),
             episodes=episodes,
             rows=rows,
@@ -247,14 +244,27 @@ class WindowedSource:
         mask: Bool[np.ndarray, "B C 1+T"] = present[:, None, :] & seen[None, :, None]
         return mask
 
+    def labels(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> dict[str, np.ndarray]:
+        chosen = self._index[np.asarray(indices, dtype=np.int64)]
+        return self._stacked_labels(chosen[:, 0], *self._rows_there(chosen[:, 0], chosen[:, 1]))
+
+    def _rows_there(
+        self, episodes: Int[np.ndarray, "B"], rows: Int[np.ndarray, "B"]
+    ) -> tuple[Int[np.ndarray, "B 1+T"], Bool[np.ndarray, "B 1+T"]]:
+        """Rows of the window's frames (the episode's last where it has ended), and whether they exist."""
+        wanted = rows[:, None] + self._offsets
+        there = np.minimum(wanted, self._lengths[episodes][:, None] - 1)
+        return there, wanted == there
+
     def _stacked_labels(
-        self, rows: Int[np.ndarray, "B 1+T"], present: Bool[np.ndarray, "B 1+T"]
+        self, episodes: Int[np.ndarray, "B"], there: Int[np.ndarray, "B 1+T"], present: Bool[np.ndarray, "B 1+T"]
     ) -> dict[str, np.ndarray]:
         if self._labels is None:
             return {}
+        rows = self._first_rows[episodes][:, None] + there
         each = [
-            self._labels.labels(self._window.labels, cameras=self._window.cameras, rows=one, present=there)
-            for one, there in zip(rows, present, strict=True)
+            self._labels.labels(self._window.labels, cameras=self._window.cameras, rows=one, present=known)
+            for one, known in zip(rows, present, strict=True)
         ]
         return {name: np.stack([labels[name] for labels in each]) for name in each[0]}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from mola_core.contracts.errors import ConfigError
 from mola_core.data.labels.store import LabelFolder, teachers_of
 from mola_core.data.opening import open_episodes
+from mola_core.training.cell_reader import asked_of_cells
 from mola_core.training.recipe import MixturePart, Recipe
 from mola_core.training.stage2_idm import wanted_labels
 
@@ -31,8 +32,9 @@ def require_data(recipe: Recipe, stages: Sequence[str], *, data: Mapping[str, Pa
         for part in demonstrations:
             contract = open_episodes(data[part.dataset], name=part.dataset).contract
             contract.require(recipe.io.contract, what=f"dataset {data[part.dataset]}", where=f"recipe {recipe.name}")
-            if recipe.policy.semantic_weight > 0.0:
-                _require_labels(part, ("semantic",), path=data[part.dataset])
+            asked = tuple(asked_of_cells(recipe.policy))
+            if asked:
+                _require_labels(part, asked, path=data[part.dataset])
     if "idm" in stages and recipe.model.mixture is not None:
         for part in recipe.mixture:
             _require_labels(part, wanted_labels(recipe.model.mixture), path=data[part.dataset])

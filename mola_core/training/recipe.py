@@ -105,10 +105,14 @@ class StageSpec(Record):
 
 
 class PictureJitter(Record):
-    """Other light for a picture, the same for all frames of a window; each number is a standard deviation."""
+    """Other light for a picture, the same for all frames of a window; each number but the share is a standard deviation."""
 
+    share: float = Field(default=1.0, ge=0.0, le=1.0)
+    """How many pictures are changed at all."""
+    light: float = Field(default=0.0, ge=0.0, le=2.0)
+    """Of the logarithm of a factor on brightness: dark stays dark, and what is too bright saturates."""
     gain: float = Field(default=0.1, ge=0.0, le=1.0)
-    """Of a factor on all channels."""
+    """Of a factor on all channels about medium grey: contrast."""
     colour: float = Field(default=0.05, ge=0.0, le=1.0)
     """Of a factor on each channel."""
     offset: float = Field(default=0.08, ge=0.0, le=1.0)
@@ -180,13 +184,16 @@ class PolicyStage(StageSpec):
     noise_draws: int = Field(default=1, ge=1, le=16)
     """Imaginations kept for each row where features are cached."""
     jitter: PictureJitter | None = None
-    """Of the pictures that the second and further cached imaginations start from."""
+    """Of the pictures that imaginations start from, cached ones included: there each row and draw has one light for good."""
     readout_weight: float = Field(default=0.0, ge=0.0)
     """Of a linear readout of the actions from the visual tokens alone, which tells them at once, without the head's noise, where to
     look; dropped after training, not in the paper."""
     semantic_weight: float = Field(default=0.0, ge=0.0)
     """Of saying, from the reader's cells, what every part of the present shows: thousands of small lessons a row on where things are,
     where the actions give one. Needs labels of classes; dropped after training, not in the paper."""
+    referred_weight: float = Field(default=0.0, ge=0.0)
+    """The same for what the instruction speaks of: what is to be acted on, and where it goes. Which of many things is meant stands in
+    the actions too, but in six ordered pairs of blocks it takes far more of them to find out."""
     reach: float | None = Field(default=None, gt=0.0)
     """Samples that move the tool further than this (mean length over the chunk, normalised) count less, by its square: errors grow
     with the way ahead, and what decides a grasp are the last centimetres. None: all count alike, as in the paper."""

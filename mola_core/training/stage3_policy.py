@@ -5,10 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.normalization import Normalization
@@ -16,11 +14,11 @@ from mola_core.data.sample import SampleSource, WindowSpec
 from mola_core.data.windows import Split, WindowedSource
 from mola_core.nets.averages import masked_mean, weighted
 from mola_core.nets.codebook import perplexity_of
-from mola_core.nets.config import DecodersConfig, ImageEncoderConfig
-from mola_core.nets.keypoints import Keypoints
+from mola_core.nets.config import ImageEncoderConfig
 from mola_core.nets.mola import Conditioned, Imagination, Mola, NetObservation
 from mola_core.training.attention_maps import attention_picture
 from mola_core.training.batches import on_device
+from mola_core.training.cell_reader import asked_of_cells, cell_readers, require_classes
 from mola_core.training.datasets import Chosen, Joined, Part, joined_or_none, mixed
 from mola_core.training.draws import Draws
 from mola_core.training.imagining import backbone_of, encoded, imagine_from
@@ -33,14 +31,10 @@ from mola_core.training.resident import Field, arranged, resident
 from mola_core.training.rows import rows_of
 from mola_core.training.samples import spaced
 from mola_core.training.stage import Batch, BatchSource, Pictures, Stage
-from mola_core.training.stage2_idm import code_usage, enlarged
+from mola_core.training.stage2_idm import code_usage
 from mola_core.training.tensors import EncodedSentences, as_pictures, instruction_in
 from mola_core.training.workbench import Cached, Workbench
 
-CLASSES = DecodersConfig().modalities["semantic"].channels
-"""Of semantic labels, as many as stage II draws."""
-_FINER = 2
-"""Class labels for each cell of the reader, each way."""
 _SHOWN = 4
 _PLACE = 3
 """The first numbers of an action say where the tool goes."""
@@ -60,12 +54,12 @@ class Demonstrations:
         normalization: Normalization,
         features: Cached | None,
         with_pictures: bool,
-        with_classes: bool = False,
+        labels: tuple[str, ...] = (),
     ) -> None:
         self._source, self._part, self._sentences, self._features = source, part, sentences, features
         self._numbers = part.rows.numbers_of(rows_of(source))
         self._normalization = normalization
-        self._with_pictures, self._with_classes = with_pictures, with_classes
+        self._with_pictures, self._labels = with_pictures, labels
         self._draws = 1 if features is None else features.shape[1]
 
     def __len__(self) -> int:
@@ -85,18 +79,17 @@ class Demonstrations:
         }
         if self._features is not None:
             batch["features"] = torch.from_numpy(self._features[rows, draw])  # B C T F h w
-        if self._with_pictures or self._with_classes:
-            samples = self._source.batch(numbers)
-            if self._with_pictures:
-                batch["frames"] = torch.from_numpy(samples.frames[:, :, 0])  # B C H W 3
-            if self._with_classes:
-                batch["semantic"] = torch.from_numpy(samples.labels["semantic"][:, :, 0])  # B C h w
+        if self._with_pictures:
+            batch["frames"] = torch.from_numpy(self._source.batch(numbers).frames[:, :, 0])  # B C H W 3
+        if self._labels:
+            labels = self._source.labels(numbers)
+            batch |= {name: torch.from_numpy(labels[name][:, :, 0]) for name in self._labels}  # B C h w
         return batch
 
     def fields(self) -> dict[str, Field] | None:
         """See :class:`~mola_core.training.resident.Tabular`; cached features are too many to be held."""
         views = self._source.views if isinstance(self._source, WindowedSource) else None
-        if self._with_classes or self._features is not None or views is None:
+        if self._labels or self._features is not None or views is None:
             return None
         if not isinstance(self._source, WindowedSource):
             return None
@@ -121,7 +114,7 @@ class PolicyObjective(nn.Module):
         super().__init__()
         self.model = model
         self.readout = _readout(model) if spec.readout_weight > 0.0 else None
-        self.classes = _classes(model) if spec.semantic_weight > 0.0 else None
+        self.cells = cell_readers(spec, model)
         self._spec = spec
 
     def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
@@ -142,9 +135,10 @@ class PolicyObjective(nn.Module):
             missed = (read.float() - actions).square().mean(dim=-1)  # B K
             terms["readout"] = masked_mean(weighted(missed, weight), mask=mask)
             total = total + self._spec.readout_weight * terms["readout"]
-        if self.classes is not None and conditioned.cells is not None:
-            terms["semantic"] = self.classes(conditioned.cells, batch["semantic"])
-            total = total + self._spec.semantic_weight * terms["semantic"]
+        if conditioned.cells is not None:
+            for name, weight in asked_of_cells(self._spec).items():
+                terms[name] = self.cells[name](conditioned.cells, batch[name])
+                total = total + weight * terms[name]
         if "commitment" in terms:
             total = total + self._spec.commitment_weight * terms["commitment"]
         if self.training:
@@ -223,33 +217,6 @@ def _readout(model: Mola) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(numbers), leave)
 
 
-def _classes(model: Mola) -> "ClassReader":
-    if not isinstance(model.visual, Keypoints) or model.visual.look is None:
-        raise ConfigError(
-            "policy.semantic_weight asks the cells of a reader of keypoints with blocks what they show; set it to 0, or "
-            "model.visual.kind=keypoints and model.visual.blocks=1"
-        )
-    return ClassReader(model.visual.config.inner)
-
-
-class ClassReader(nn.Module):
-    """Classes of a grid twice as fine as the cells, from what the reader makes of each; rare classes weigh more than they are many."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.leave = nn.Linear(width, CLASSES * _FINER**2)
-
-    def forward(self, cells: Float[Tensor, "C B h w I"], labels: Int[Tensor, "B C y x"]) -> Float[Tensor, ""]:
-        """Cross-entropy of ``labels`` of any size."""
-        logits = self.leave(self.norm(cells)).float()
-        logits = rearrange(logits, "c b h w (k i j) -> (b c) k (h i) (w j)", i=_FINER, j=_FINER)
-        size = (logits.shape[-2], logits.shape[-1])
-        target = enlarged(labels.float(), size).flatten(0, 1).long()
-        counts = torch.bincount(target.flatten(), minlength=CLASSES).float()
-        return functional.cross_entropy(logits, target, weight=(counts + 1).rsqrt())
-
-
 def policy_window(bench: Workbench, *, labels: tuple[str, ...] = ()) -> WindowSpec:
     """The present and the actions that follow it."""
     io = bench.recipe.io
@@ -276,7 +243,8 @@ def policy_stage(spec: PolicyStage, bench: Workbench, *, normalization: Normaliz
         return {"attention": attention(objective, batch), "codes": code_usage(bench.model)}
 
     trained = ["model.visual", "model.head"]
-    trained += [name for name in ("readout", "classes") if getattr(objective, name) is not None]
+    trained += ["readout"] if objective.readout is not None else []
+    trained += ["cells"] if objective.cells else []
     if bench.model.mixture is not None and spec.mixture != "frozen":
         trained += ["model.tokens", "model.mixture"]
     return Stage(
@@ -325,10 +293,10 @@ def _source(
     with_pictures: bool = False,
 ) -> Demonstrations:
     cached = spec.cache_features and bench.model.backbone is not None
-    with_classes = spec.semantic_weight > 0.0
-    source = part.open(policy_window(bench, labels=("semantic",) if with_classes else ()), split)
-    if with_classes:
-        _require_classes(source, name=part.name)
+    labels = tuple(asked_of_cells(spec))
+    source = part.open(policy_window(bench, labels=labels), split)
+    if labels:
+        require_classes(source, name=part.name)
     return Demonstrations(
         source,
         part=part,
@@ -336,21 +304,8 @@ def _source(
         normalization=normalization,
         features=bench.imagined_features(part) if cached else None,
         with_pictures=with_pictures or not cached or isinstance(bench.recipe.model.visual, ImageEncoderConfig),
-        with_classes=with_classes,
+        labels=labels,
     )
-
-
-def _require_classes(source: SampleSource, *, name: str) -> None:
-    """Refuse labels that are a picture model's features, and class numbers too large to be said, as the first sample has them."""
-    labels = source.sample(0).labels["semantic"]
-    if labels.dtype != np.uint8:
-        raise ConfigError(
-            f"dataset {name}: its semantic labels are a picture model's features; policy.semantic_weight needs classes: set it to 0"
-        )
-    if int(labels.max()) >= CLASSES:
-        raise ConfigError(
-            f"dataset {name}: class {int(labels.max())} is beyond the {CLASSES} that policy.semantic_weight knows"
-        )
 
 
 def _require_cacheable(spec: PolicyStage, model: Mola) -> None:

@@ -79,7 +79,7 @@ class Workbench:
         return self._cached("latents", made_from, shape=shape, compute=compute)
 
     def imagined_features(self, part: Part) -> Cached:
-        """Features of one-step imaginations from every row, [rows, draws, C, T, F, h, w]; the first draw in the light as it was."""
+        """Features of one-step imaginations from every row, [rows, draws, C, T, F, h, w], each in a light of its own."""
         backbone, policy = backbone_of(self.model), self.recipe.policy
         source, sentences = part.open(one_picture(self.recipe.io)), self.sentences(part)
 
@@ -91,7 +91,7 @@ class Workbench:
                 light = Draws(
                     seed=seed_of(self.recipe.seed, "light", draw), places=rows.tolist(), device=self.world.device
                 )
-                lit = jittered(pictures, policy.jitter if draw else None, light)
+                lit = jittered(pictures, policy.jitter, light)
                 present = encoded(self.model, lit)[:, :, 0]
                 noise = self._noise(
                     rows, draw=draw, shape=(self.num_cameras, backbone.num_frames, *backbone.latent_shape)

@@ -8,6 +8,7 @@ from mola_core.contracts.io_spec import DataContract
 from mola_core.data.labels.info import LabelCamera, RigidSceneInfo
 from mola_core.data.labels.store import LabelFolder
 from mola_core.data.lerobot.writer import LeRobotWriter
+from mola_core.data.sample import ACTED_ON
 from mola_core.training.recipes.twin import CAMERAS, PERIOD_NS
 
 CONTRACT = DataContract(cameras=CAMERAS, period_ns=PERIOD_NS)
@@ -56,11 +57,13 @@ def _write_labels(path: Path, contract: DataContract, *, episodes: int, classes:
             classes=("nothing", "table", "blob"),
             class_of_geom=classes,
             body_of_geom=(0, 1),
+            refers=True,
         )
     )
     still = np.eye(3, 4, dtype=np.float32)
     for episode in range(episodes):
         arrays = {"base_from_body": np.tile(still, (LENGTH, 2, 1, 1))}
+        arrays["part_of_class"] = np.tile(np.array([0, 0, ACTED_ON], np.uint8), (LENGTH, 1))
         arrays["base_from_body"][:, 1, 0, 3] = np.linspace(0.0, 0.1, LENGTH)
         for camera in contract.cameras:
             arrays[f"depth/{camera}"] = np.full((LENGTH, 6, 10), 1000, np.uint16)

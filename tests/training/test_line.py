@@ -19,6 +19,7 @@ from mola_core.data.errors import DataError
 from mola_core.nets.language import ClipText
 from mola_core.nets.mola import NetObservation
 from mola_core.nets.protocols import Instruction
+from mola_core.training.cell_reader import NUM_CLASSES
 from mola_core.training.checkpoint import (
     CheckpointError,
     load_checkpoint,
@@ -36,7 +37,7 @@ from mola_core.training.progress import SilentReporter
 from mola_core.training.recipe import Recipe
 from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.changes import with_settings
-from mola_core.training.stage3_policy import CLASSES, weight_within
+from mola_core.training.stage3_policy import weight_within
 from mola_core.training.stopping import StopRequest
 from tests.engines.tiny_clip import write_tiny_clip
 
@@ -298,15 +299,16 @@ def test_openings_have_a_share_of_their_own(
     assert len(seen) == pytest.approx(0.25 * 20 * 4, abs=2)
 
 
-def test_cells_learn_what_they_show(blobs: Path, trained: Path, tmp_path: Path) -> None:
-    recipe = short("twin-tiny", "model.visual.blocks=1", "policy.semantic_weight=0.5", "policy.steps=40")
+@pytest.mark.parametrize("label", ["semantic", "referred"])
+def test_cells_learn_what_they_show(blobs: Path, trained: Path, tmp_path: Path, label: str) -> None:
+    recipe = short("twin-tiny", "model.visual.blocks=1", f"policy.{label}_weight=0.5", "policy.steps=40")
     final = train(
         run_of(tmp_path, blobs, recipe, base=trained / "idm" / "final", caches=trained / "caches"), ["policy"]
     )
-    said = [line["semantic"] for line in read_metrics(tmp_path / "policy") if line["split"] == "training"]
-    assert said[0] < np.log(CLASSES) + 0.5  # of 16 classes none was known
+    said = [line[label] for line in read_metrics(tmp_path / "policy") if line["split"] == "training"]
+    assert said[0] < np.log(NUM_CLASSES[label]) + 0.5  # none was known
     assert said[-1] < 0.6 * said[0]
-    assert not [name for name in model_weights(load_checkpoint(final)) if "classes" in name]
+    assert not [name for name in model_weights(load_checkpoint(final)) if "cells" in name]
 
 
 # --- what bad input gets ----------------------------------------------------------------------------------------------
@@ -355,7 +357,7 @@ def test_classes_that_no_cell_can_say_are_refused(blobs: Path, trained: Path, tm
     assert not (tmp_path / "b").exists()
     many = write_blobs(tmp_path / "many", episodes=2, classes=(1, 16))
     run = run_of(tmp_path / "c", many, short("twin-tiny", asked, with_blocks), base=trained / "idm" / "final")
-    with pytest.raises(ConfigError, match="class 16 is beyond the 16"):
+    with pytest.raises(ConfigError, match="semantic class 16 is beyond the 16"):
         train(run, ["policy"])
 
 

@@ -13,13 +13,15 @@ from mola_core.contracts.io_spec import CameraView
 from mola_core.contracts.rig import EpisodeStart, RigView
 from mola_core.contracts.site import load_site
 from mola_core.contracts.types import ActionChunk, ActionSpace
+from mola_core.data.errors import DataError
 from mola_core.data.labels.store import LabelFolder
 from mola_core.data.lerobot.reader import LeRobotReader
 from mola_core.data.opening import open_episodes, open_samples
-from mola_core.data.sample import LABELS, WindowSpec
+from mola_core.data.sample import ACTED_ON, GOES_TO, LABELS, WindowSpec
 from mola_core.evaluation.sources import Decision
 from mola_core.teachers.labelling import Part, label_dataset
 from mola_core.teachers.protocol import TeacherError, TeacherSettings, open_teacher
+from mola_twin.cell.layout import BLOCKS
 from mola_twin.cell.model import build_cell_model
 from mola_twin.generation import lead
 from mola_twin.generation.campaign import EpisodeMaker
@@ -28,9 +30,12 @@ from mola_twin.generation.desk import GenerationDesk
 from mola_twin.generation.plan import Assignment, GenerationPlan, LeadPlan, NoisePlan
 from mola_twin.labels.classes import CLASSES, body_of_geom, class_of_geom
 from mola_twin.labels.geom_renderer import NOTHING
+from mola_twin.labels.referents import part_of_class
 from mola_twin.labels.scene_recorder import TEACHER, scene_info
 from mola_twin.lockstep import LockstepRig
+from mola_twin.tasks.instructions import task_spec
 from mola_twin.tasks.seeds import EVALUATION_SEEDS, TRAINING_SEEDS, require_training_seeds
+from mola_twin.tasks.start import sample_start
 from mola_twin.tasks.success import Success
 
 SITE = Path(__file__).parents[2] / "launch/sites/twin.yaml"
@@ -154,6 +159,62 @@ def test_semantic_labels_name_what_is_there(dataset: Path) -> None:
     seen = {info.classes[number] for number in np.unique(classes)}
     assert {"table", "arm", "gripper", "bowl", "bin", "cabinet", "button"} <= seen
     assert "distractor" not in seen
+
+
+@pytest.mark.parametrize(
+    ("task", "acted_on", "goes_to"),
+    [
+        ("bottle_in_bin", "bottle", "bin"),
+        ("grab_bowl", "bowl", None),
+        ("open_drawer", "drawer", None),
+        ("press_button", "button", None),
+    ],
+)
+def test_every_task_speaks_of_something(task: str, acted_on: str, goes_to: str | None) -> None:
+    parts = dict(zip(CLASSES, part_of_class(sample_start(task=task, seed=10_000)), strict=True))
+    wanted = {acted_on: ACTED_ON} | ({} if goes_to is None else {goes_to: GOES_TO})
+    assert {name: part for name, part in parts.items() if part} == wanted
+
+
+def test_of_three_blocks_two_are_meant() -> None:
+    """As the instruction names them, in colours that it was not made with too."""
+    for variant in ("id", "colour"):
+        start = sample_start(task="stack_blocks", seed=10_000, variant=variant)
+        colour = dict(zip(BLOCKS, start.appearance.block_names, strict=True))
+        parts = dict(zip(CLASSES, part_of_class(start), strict=True))
+        meant = [next(name for name in BLOCKS if parts[name] == part) for part in (ACTED_ON, GOES_TO)]
+        spec = task_spec("stack_blocks")
+        said = {
+            phrase.format(top=colour[meant[0]], bottom=colour[meant[1]]) for phrase in (*spec.train, *spec.held_out)
+        }
+        assert start.instruction in said
+
+
+def test_what_is_referred_to_is_seen_where_it_is(dataset: Path) -> None:
+    view = CameraView(camera="third_person", width=80, height=48)
+    window = WindowSpec(views=(view,), offsets=(0, 4), horizon=0, labels=("semantic", "referred"))
+    samples = open_samples(dataset, window, label_teacher=TEACHER, quiet=True)
+    labels = samples.sample(0).labels  # of the bowl
+    np.testing.assert_array_equal(labels["referred"] == ACTED_ON, labels["semantic"] == CLASSES.index("bowl"))
+    assert (labels["referred"] == ACTED_ON).sum() > 10
+    assert not (labels["referred"] == GOES_TO).any()
+    alone = samples.labels([0])
+    assert alone.keys() == labels.keys()
+    for name, array in alone.items():
+        np.testing.assert_array_equal(array[0], labels[name])
+
+
+def test_older_labels_refer_to_nothing(dataset: Path, tmp_path: Path) -> None:
+    path = tmp_path / "older"
+    shutil.copytree(dataset, path)
+    info = path / "labels" / TEACHER / "info.json"
+    said = json.loads(info.read_text())
+    del said["refers"]
+    info.write_text(json.dumps(said))
+    view = CameraView(camera="third_person", width=80, height=48)
+    window = WindowSpec(views=(view,), offsets=(0,), horizon=0, labels=("referred",))
+    with pytest.raises(DataError, match="referred by no teacher; make labels with: mola data label"):
+        open_samples(path, window, quiet=True)
 
 
 def test_labels_of_all_variants_share_their_tables() -> None:

@@ -29,7 +29,8 @@ class RigidSceneInfo(_Record):
     """Depth, geom numbers and poses from a simulator, from which semantic maps and the flow between any two rows follow.
 
     Arrays of an episode of R rows: ``depth/CAMERA`` uint16 [R, h, w], ``geom/CAMERA`` uint8 [R, h, w] (255: nothing),
-    ``base_from_camera/CAMERA`` float32 [R, 3, 4], ``base_from_body`` float32 [R, bodies, 3, 4].
+    ``base_from_camera/CAMERA`` float32 [R, 3, 4], ``base_from_body`` float32 [R, bodies, 3, 4]; with ``refers`` also
+    ``part_of_class`` uint8 [R, classes], the part of each class in the instruction (:data:`mola_core.data.sample.ACTED_ON`).
     """
 
     kind: Literal["rigid_scene"] = "rigid_scene"
@@ -41,11 +42,13 @@ class RigidSceneInfo(_Record):
     classes: tuple[str, ...]
     class_of_geom: tuple[int, ...]
     body_of_geom: tuple[int, ...]
+    refers: bool = False
+    """Whether it says what the instruction speaks of; older labels do not."""
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Which of :data:`mola_core.data.sample.LABELS` it gives."""
-        return ("depth", "semantic", "flow")
+        return ("depth", "semantic", "flow", *(("referred",) if self.refers else ()))
 
 
 class MapsInfo(_Record):

@@ -144,7 +144,7 @@ def diffusion_policy(recipe: Recipe) -> Recipe:
     view, width = recipe.io.views[0], recipe.model.head.dit.width
     encoder = ImageEncoderConfig(height=view.height, width=view.width, token_width=width)
     without = {"backbone": None, "mixture": None, "visual": encoder}
-    policy = {"semantic_weight": 0.0}
+    policy = {"semantic_weight": 0.0, "referred_weight": 0.0}
     return changed(recipe, model=without, autoencoder=None, video=None, idm=None, policy=policy)
 
 

@@ -24,5 +24,5 @@ def twin_tiny() -> Recipe:
         },
         video={"steps": 500, "batch_size": 32},
         idm={"steps": 200},
-        policy={"steps": 1_500, "semantic_weight": 0.0},
+        policy={"steps": 1_500, "semantic_weight": 0.0, "referred_weight": 0.0},
     )

@@ -12,6 +12,7 @@ from mola_core.data.labels.info import LabelCamera, RigidSceneInfo
 from mola_twin.cell import optics
 from mola_twin.labels.classes import CLASSES, body_of_geom, class_of_geom
 from mola_twin.labels.geom_renderer import GeomRenderer
+from mola_twin.labels.referents import part_of_class
 from mola_twin.lockstep import LockstepRig
 
 TEACHER = "twin"
@@ -29,6 +30,7 @@ def scene_info(site: Site, *, cameras: Sequence[str], width: int, height: int) -
         classes=CLASSES,
         class_of_geom=tuple(int(number) for number in class_of_geom()),
         body_of_geom=tuple(int(number) for number in body_of_geom()),
+        refers=True,
     )
 
 
@@ -59,7 +61,7 @@ class SceneRecorder:
             (self._num_bodies, 3, 4), np.float32
         )  # of the largest model, so that episodes of all variants stack
         bodies[: cell.model.nbody] = _transforms(cell.data.xmat, cell.data.xpos)
-        row: dict[str, np.ndarray] = {"base_from_body": bodies}
+        row: dict[str, np.ndarray] = {"base_from_body": bodies, "part_of_class": part_of_class(cell.start)}
         for name, view in self._views.items():
             geom, depth = self._renderer.geoms(cell.model, cell.data, camera=name, intrinsics=view)
             row[f"geom/{name}"] = geom

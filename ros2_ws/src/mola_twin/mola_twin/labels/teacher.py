@@ -21,7 +21,7 @@ _SAME = 1e-5
 
 
 class SimulatorTeacher:
-    """Labels ``depth``, ``semantic`` and ``flow`` of generated episodes. Use it in one thread."""
+    """Labels ``depth``, ``semantic``, ``referred`` and ``flow`` of generated episodes. Use it in one thread."""
 
     name = TEACHER
 
