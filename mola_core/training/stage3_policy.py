@@ -136,9 +136,9 @@ class PolicyObjective(nn.Module):
             terms["readout"] = masked_mean(weighted(missed, weight), mask=mask)
             total = total + self._spec.readout_weight * terms["readout"]
         if conditioned.cells is not None:
-            for name, weight in asked_of_cells(self._spec).items():
+            for name, counts in asked_of_cells(self._spec).items():
                 terms[name] = self.cells[name](conditioned.cells, batch[name])
-                total = total + weight * terms[name]
+                total = total + counts * terms[name]
         if "commitment" in terms:
             total = total + self._spec.commitment_weight * terms["commitment"]
         if self.training:

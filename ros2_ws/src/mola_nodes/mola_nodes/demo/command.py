@@ -40,7 +40,7 @@ def register(subparsers: Any) -> None:
         "--fps",
         type=int,
         choices=(15, 30, 60),
-        help="pictures a second of both cameras: 15 for a slow machine (the site's: 30)",
+        help="pictures a second of both cameras (the site's: 30; 15 where the machine does not keep up with that)",
     )
     parser.add_argument(
         "--out", type=Path, default=_DEFAULT_OUT, metavar="DIR", help="where video and log go (default: %(default)s)"

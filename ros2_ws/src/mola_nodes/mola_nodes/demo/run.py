@@ -13,6 +13,7 @@ from mola_nodes.demo.filming import CameraFilm
 from mola_nodes.demo.homing import Homing
 from mola_nodes.demo.judge import TwinJudge
 from mola_nodes.demo.learned import LearnedDemo, bundles_to_show
+from mola_nodes.demo.pace import paced_twin
 from mola_nodes.running_twin import DEFAULT_HOST, RunningTwin
 from mola_twin.tasks.instructions import TASKS
 from mola_twin.world_client import WorldClient, WorldStart
@@ -31,7 +32,7 @@ class DemoOptions:
     seed: int = 0
     host: str = DEFAULT_HOST
     fps: int | None = None
-    """Of the cameras, instead of the site's."""
+    """Of the cameras; None: the site's, or fewer where the machine does not keep up with that."""
     policy: str = SCRIPTED
     models: Path = Path("models")
     bundles: tuple[str, ...] = ()
@@ -74,7 +75,7 @@ def run_demo(options: DemoOptions, *, say: Callable[[str], None]) -> DemoResult:
     learned = _learned_demo(options, say=say)
     say("bringing up the twin and the graph")
     arguments = {} if learned is None else learned.launch_arguments
-    with RunningTwin(log_path=log, host=options.host, fps=options.fps, arguments=arguments) as twin:
+    with paced_twin(log_path=log, host=options.host, fps=options.fps, arguments=arguments, say=say) as twin:
         bring_up_s = (clock.monotonic_ns() - begin_ns) / NS_PER_S
         say(f"the graph is up after {bring_up_s:.1f} s")
         with (
