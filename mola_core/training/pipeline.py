@@ -13,7 +13,7 @@ from mola_core.contracts.normalization import Normalization
 from mola_core.data.statistics import normalization_of
 from mola_core.nets.language import build_encoder
 from mola_core.nets.mola import Mola, build_mola
-from mola_core.runtime.language import SentenceEncoder
+from mola_core.runtime.language import SentenceEncoder, require_option
 from mola_core.training.checkpoint import (
     MODEL_PREFIX,
     Checkpoint,
@@ -76,12 +76,13 @@ def train(run: Run, stages: Sequence[str]) -> Path:
     Raises:
         CheckpointError: earlier stages are missing, of another architecture, or were trained with another sentence encoder.
         ConfigError: the folder belongs to another recipe, a dataset's place is not said, the recipe has none of these stages, or its
-            sentence encoder cannot be loaded.
+            sentence encoder cannot be loaded or has no use for ``run.language_weights``.
         MolaError: see :func:`mola_core.training.loop.run_stage`.
     """
     wanted = [stage for stage in STAGES if stage in stages and getattr(run.recipe, stage) is not None]
     if not wanted:
         raise ConfigError(f"recipe {run.recipe.name} has none of the stages {', '.join(stages)}")
+    require_option(run.recipe.model.language.encoder, weights=run.language_weights)
     require_data(run.recipe, wanted, data=run.data)
     _claim(run)
     final = run.folder

@@ -89,7 +89,7 @@ class Demonstrations:
     def fields(self) -> dict[str, Field] | None:
         """See :class:`~mola_core.training.resident.Tabular`; cached features are too many to be held."""
         views = self._source.views if isinstance(self._source, WindowedSource) else None
-        if self._labels or self._features is not None or views is None:
+        if self._features is not None or views is None:
             return None
         if not isinstance(self._source, WindowedSource):
             return None
@@ -98,12 +98,14 @@ class Demonstrations:
         actions = np.stack([motion.actions for motion in motions])
         rows = self._source.window_rows[0][:, :1]  # n 1
         sentence = self._part.rows.sentence[self._numbers]
+        labels = self._source.labels(np.arange(len(self._source))) if self._labels else {}
         return {
             "state": arranged(self._normalization.normalize_state(state)),
             "actions": arranged(self._normalization.normalize_actions(actions, state=state)),
             "mask": arranged(np.stack([motion.action_mask for motion in motions])),
             "frames": Field(tables=views, rows=np.arange(len(views)) * len(views[0]) + rows),  # n C
             **{name: Field(tables=(table.numpy(),), rows=sentence) for name, table in self._sentences.every.items()},
+            **{name: arranged(labels[name][:, :, 0]) for name in self._labels},  # n C h w
         }
 
 

@@ -338,6 +338,13 @@ def test_a_dataset_of_another_contract_is_refused_before_the_first_step(tmp_path
         train(run_of(tmp_path / "run", data, recipe), ["video"])
 
 
+def test_weights_of_a_sentence_encoder_that_is_installed_are_refused(blobs: Path, tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", blobs, short(), language_weights=tmp_path)
+    with pytest.raises(ConfigError, match="encoder is minilm, which is installed; leave the option out"):
+        train(run, STAGES)
+    assert not (tmp_path / "run").exists()
+
+
 def test_missing_labels_are_refused_before_the_first_stage(tmp_path: Path) -> None:
     data = write_blobs(tmp_path / "bare", labelled=False, episodes=2)
     with pytest.raises(DataError, match="mola data label"):

@@ -9,7 +9,7 @@ from training_fakes import ONE
 from mola_core.data.sample import WindowSpec
 from mola_core.nets.config import LanguageConfig
 from mola_core.nets.language import build_encoder
-from mola_core.training.datasets import Part, mixed, open_parts
+from mola_core.training.datasets import Chosen, Part, mixed, open_parts
 from mola_core.training.draws import Draws, hashed_normal, hashed_uniform
 from mola_core.training.recipe import Recipe
 from mola_core.training.recipes import recipe_named
@@ -29,7 +29,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture(scope="module")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Part:
-    path = write_blobs(tmp_path_factory.mktemp("data") / "blobs", labelled=False)
+    path = write_blobs(tmp_path_factory.mktemp("data") / "blobs")
     return open_parts(recipe().mixture, recipe=recipe(), data={"twin": path})[0]
 
 
@@ -42,10 +42,11 @@ def windows(part: Part) -> FrameWindows:
     return FrameWindows(part, source=part.open(window, "train"), sentences=sentences(part))
 
 
-def demonstrations(part: Part, *, features: bool = False) -> Demonstrations:
+def demonstrations(part: Part, *, features: bool = False, labels: tuple[str, ...] = ()) -> Demonstrations:
     from mola_core.data.statistics import normalization_of  # noqa: PLC0415
 
-    source = part.open(WindowSpec(views=recipe().io.views, offsets=(0,), horizon=recipe().io.horizon), "train")
+    io = recipe().io
+    source = part.open(WindowSpec(views=io.views, offsets=(0,), horizon=io.horizon, labels=labels), "train")
     return Demonstrations(
         source,
         part=part,
@@ -53,6 +54,7 @@ def demonstrations(part: Part, *, features: bool = False) -> Demonstrations:
         normalization=normalization_of([source]),
         features=np.zeros((len(part.rows), 1, 2, 3, 4, 2, 2), np.float16) if features else None,
         with_pictures=True,
+        labels=labels,
     )
 
 
@@ -71,8 +73,10 @@ def test_windows_of_pictures_are_the_same_from_tables(part: Part) -> None:
 
 
 def test_demonstrations_are_the_same_from_tables(part: Part) -> None:
-    source = demonstrations(part)
-    assert_alike(source, ResidentSource(source.fields(), device=CPU))
+    for labels in ((), ("semantic", "referred")):
+        source = demonstrations(part, labels=labels)
+        assert set(labels) <= source.batch([0]).keys()
+        assert_alike(source, ResidentSource(source.fields(), device=CPU))
 
 
 def test_cached_features_and_pictures_decoded_when_needed_are_not_tabulated(part: Part) -> None:
@@ -91,10 +95,11 @@ def test_several_resident_sources_join_on_their_device() -> None:
         ResidentSource({"x": arranged(np.arange(size, dtype=np.float32) + begin)}, device=CPU)
         for size, begin in ((3, 0), (4, 10))
     )
-    joined, _ = mixed([first, second], [1.0, 1.0])
-    batch: Batch = joined.batch([5, 0, 2, 3])
+    some = Chosen(second, np.array([1, 3]))  # as the openings of demonstrations are
+    joined, _ = mixed([first, second, some], [1.0, 1.0, 0.5])
+    batch: Batch = joined.batch([5, 0, 2, 3, 8])
     assert joined.resident
-    assert batch["x"].tolist() == [12.0, 0.0, 2.0, 10.0]
+    assert batch["x"].tolist() == [12.0, 0.0, 2.0, 10.0, 13.0]
 
 
 def test_hashed_numbers_are_normal_uniform_and_their_rows_own() -> None:
