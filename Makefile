@@ -12,7 +12,7 @@ unexport LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 .PHONY: help demo test test-all setup setup-base lock clean
 
 help:
-	@echo 'make demo     the twin, the ROS 2 graph, five tasks by the scripted policy'
+	@echo 'make demo     the twin, the ROS 2 graph, MoLA doing five tasks'
 	@echo 'make test     style, types, rings and tests'
 	@echo 'make test-all the same with the slow tests: a million chunks, the table of faults, the expert'
 	@echo 'make setup    only the set-up, with torch for training; PYTHON=python3.12 chooses the interpreter'

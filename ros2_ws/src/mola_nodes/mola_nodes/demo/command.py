@@ -16,13 +16,17 @@ def register(subparsers: Any) -> None:
         "demo",
         help="bring up twin and graph, do every task once, print a table, leave a video",
         description=(
-            "Bring up the simulated rig and the whole ROS 2 graph, let the scripted policy do every task once in real time, "
-            "print what it measured and leave a video of both cameras. Needs no robot, no GPU and no ROS installation."
+            "Bring up the simulated rig and the whole ROS 2 graph, let MoLA do every task once in real time, hot-swap its bundle in "
+            "the middle of the first, print what was measured, and leave a recording and a video of what the cameras saw beside what "
+            "was imagined. Needs no robot, no GPU and no ROS installation."
         ),
     )
     parser.add_argument("--task", action="append", default=[], metavar="NAME", help="only this task; may be repeated")
     parser.add_argument(
-        "--policy", choices=("scripted", "mola"), default="scripted", help="what acts (default: %(default)s)"
+        "--policy",
+        choices=("mola", "scripted"),
+        default="mola",
+        help="what acts: the learned policy, or the expert that sees the twin's truth (default: %(default)s)",
     )
     parser.add_argument(
         "--bundle",
@@ -104,7 +108,8 @@ def _print_table(result: "DemoResult") -> None:
     console.print(table)
     console.print(
         "cmd, chunk: sent to the arm; p50, p99: camera to servo, over the whole run so far; late ticks: servo ticks that missed "
-        "their 2 ms deadline; try: tried again where the arm stopped for safety: it hit something, or the machine was busy",
+        "their 2 ms deadline; try: tried again where the arm stopped for safety (it hit something, or the machine was busy), and "
+        "once where MoLA ran out of time",
         soft_wrap=True,
     )
     for episode in result.episodes:

@@ -16,7 +16,7 @@ class EpisodeResult:
 
     task: str
     attempt: int
-    """1 for the first; a further one follows only where the arm had stopped for safety."""
+    """1 for the first; a further one follows where the arm had stopped for safety, and once where a learned policy ran out of time."""
     instruction: str
     success: bool
     stopped_for_safety: bool

@@ -20,6 +20,7 @@ from mola_twin.world_client import WorldClient, WorldStart
 
 ROLES = ("third_person", "wrist")
 MAX_ATTEMPTS = 3
+ATTEMPTS_IN_TIME = 2
 SCRIPTED, MOLA = "scripted", "mola"
 
 
@@ -33,7 +34,7 @@ class DemoOptions:
     host: str = DEFAULT_HOST
     fps: int | None = None
     """Of the cameras; None: the site's, or fewer where the machine does not keep up with that."""
-    policy: str = SCRIPTED
+    policy: str = MOLA
     models: Path = Path("models")
     bundles: tuple[str, ...] = ()
     """Of the learned policy: the one that serves, and one that takes over in the middle of a task."""
@@ -112,10 +113,14 @@ class _Stage:
     say: Callable[[str], None]
 
     def task(self, task: str, number: int) -> EpisodeResult:
-        """The task, tried again where the arm stopped for safety (it hit something, the machine was busy): it is resumed."""
+        """The task, tried again where the arm stopped for safety (it hit something, the machine was busy): it is resumed.
+
+        A learned policy is also asked once more where it did not get there in time, as a person would.
+        """
+        patience = 1 if self.learned is None else ATTEMPTS_IN_TIME
         for attempt in range(1, MAX_ATTEMPTS + 1):
             result = self._episode(task, attempt=attempt, swap=number == 0)
-            if result.success or not result.stopped_for_safety:
+            if result.success or (not result.stopped_for_safety and attempt >= patience):
                 break
         return result
 
