@@ -38,7 +38,12 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--models", type=Path, default=Path("models"), metavar="DIR", help="folder of bundles (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="start positions (default: %(default)s)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=3,
+        help="start positions (default: %(default)s, where the policy that ships does all tasks in lockstep)",
+    )
     parser.add_argument("--host", default="127.0.0.2", help="loopback address for the twin (default: %(default)s)")
     parser.add_argument(
         "--fps",
