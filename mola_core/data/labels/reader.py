@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int
 
 from mola_core.cli.progress import Progress
 from mola_core.data.errors import DataError
@@ -132,22 +132,18 @@ class RigidSceneReader:
             labels["depth"] = np.stack([self._arrays[f"depth/{name}"][rows] * unit for name in cameras]).astype(
                 np.float32
             )
-        if "semantic" in names:
-            labels["semantic"] = np.stack([self._classes[self._arrays[f"geom/{name}"][rows]] for name in cameras])
-        if "referred" in names:
-            parts = self._arrays["part_of_class"][rows][:, None]  # 1+T 1 classes
-            labels["referred"] = np.stack([self._parts(parts, camera=name, rows=rows) for name in cameras])
+        if not {"semantic", "referred"}.isdisjoint(names):
+            shown = np.stack([self._classes[self._arrays[f"geom/{name}"][rows]] for name in cameras])  # C 1+T h w
+            if "semantic" in names:
+                labels["semantic"] = shown
+            if "referred" in names:
+                parts = self._arrays["part_of_class"][rows]  # 1+T classes
+                labels["referred"] = np.stack([part[shown[:, row]] for row, part in enumerate(parts)], axis=1)
         if "flow" in names:
             flows = [self._flow(name, rows) for name in cameras]
             labels["flow"] = np.stack([flow.shift for flow in flows])
             labels["flow_mask"] = np.stack([flow.known for flow in flows]) & present[1:, None, None]
         return labels
-
-    def _parts(
-        self, parts: UInt8[np.ndarray, "1+T 1 classes"], *, camera: str, rows: Int[np.ndarray, "1+T"]
-    ) -> UInt8[np.ndarray, "1+T h w"]:
-        classes = self._classes[self._arrays[f"geom/{camera}"][rows]]
-        return np.take_along_axis(parts, classes.reshape(len(rows), 1, -1), axis=2).reshape(classes.shape)
 
     def _flow(self, camera: str, rows: Int[np.ndarray, "1+T"]) -> Flow:
         arrays, now = self._arrays, int(rows[0])

@@ -30,7 +30,7 @@ class DemoOptions:
 
     out: Path
     tasks: Sequence[str]
-    seed: int = 0
+    seed: int
     host: str = DEFAULT_HOST
     fps: int | None = None
     """Of the cameras; None: the site's, or fewer where the machine does not keep up with that."""
