@@ -77,6 +77,7 @@ def export_model(
     if plan.halve_weights:
         model = replace(model, mola=rounded(model.mola))
     reference = _stages(model, replace(plan.options, precision="fp32"), plan)
+    say("golden tensors: torch computes every stage in full precision")
     golden = [
         golden_of(reference, language=model.language, seed=seed) for seed in range(PARITY_SETS if plan.check else 1)
     ]

@@ -1,5 +1,7 @@
 """The mixture: several inverse dynamics models side by side over the same transition."""
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -33,6 +35,11 @@ class MixtureOfIdms(nn.Module):
     @staticmethod
     def joined(latent_actions: dict[str, LatentActions]) -> Float[Tensor, "B MQ D"]:
         return torch.cat([actions.embeddings for actions in latent_actions.values()], dim=1)
+
+    def without_others(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a larger mixture, by name, without those of members that this one does not have."""
+        names = {name: name.split(".", 2) for name in weights}
+        return {name: weights[name] for name, path in names.items() if path[0] != "members" or path[1] in self.members}
 
     def code_usage(self) -> dict[str, CodeUsage]:
         """Of every member that has a codebook."""

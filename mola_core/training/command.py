@@ -45,6 +45,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="CHECKPOINT",
         help="take earlier stages' parts from here instead, and go on from a stage it has reached",
     )
+    add(
+        "--take",
+        default="",
+        metavar="PARTS",
+        help="stage III begins with these parts of --from's policy (visual, head, …, with commas between) and learns the others anew",
+    )
     add("--minutes", type=float, help="save and stop after so long; run again to go on")
     add(
         "--within",
@@ -104,6 +110,7 @@ def _run_of(arguments: argparse.Namespace, recipe: "Recipe", **surroundings: Any
         folder=arguments.out or _RUNS / recipe.name,
         data=_data(arguments.data, recipe),
         base=arguments.base,
+        take=tuple(part for part in arguments.take.split(",") if part),
         caches=arguments.caches,
         language_weights=arguments.language_weights,
         workers=arguments.workers,

@@ -12,6 +12,7 @@ from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.normalization import Normalization
 from mola_core.data.statistics import normalization_of
 from mola_core.nets.language import build_encoder
+from mola_core.nets.mixture import MixtureOfIdms
 from mola_core.nets.mola import Mola, build_mola
 from mola_core.runtime.language import SentenceEncoder, require_option
 from mola_core.training.checkpoint import (
@@ -62,6 +63,9 @@ class Run:
     base: Path | None = None
     """A checkpoint that stands for earlier stages which this call does not run, and that stage I and III go on from where it has
     reached them with the same networks."""
+    take: tuple[str, ...] = ()
+    """Parts of the model (``visual`` for instance) that stage III begins with as ``base``'s policy has them; the rest of what it
+    trains begins anew, whatever the base is. What ablations need that are to differ in one thing."""
     caches: Path | None = None
     """Where caches lie; None: in the run's folder."""
     language_weights: Path | None = None
@@ -76,7 +80,8 @@ def train(run: Run, stages: Sequence[str]) -> Path:
     Raises:
         CheckpointError: earlier stages are missing, of another architecture, or were trained with another sentence encoder.
         ConfigError: the folder belongs to another recipe, a dataset's place is not said, the recipe has none of these stages, or its
-            sentence encoder cannot be loaded or has no use for ``run.language_weights``.
+            sentence encoder cannot be loaded or has no use for ``run.language_weights``; or ``run.take`` names no part, or there is
+            no base to take it from.
         MolaError: see :func:`mola_core.training.loop.run_stage`.
     """
     wanted = [stage for stage in STAGES if stage in stages and getattr(run.recipe, stage) is not None]
@@ -84,6 +89,8 @@ def train(run: Run, stages: Sequence[str]) -> Path:
         raise ConfigError(f"recipe {run.recipe.name} has none of the stages {', '.join(stages)}")
     require_option(run.recipe.model.language.encoder, weights=run.language_weights)
     require_data(run.recipe, wanted, data=run.data)
+    if run.take and (run.base is None or "policy" not in wanted):
+        raise ConfigError("--take is for stage III, and needs --from with a policy's checkpoint")
     _claim(run)
     final = run.folder
     encoder: SentenceEncoder | None = None
@@ -103,6 +110,8 @@ def _train_one(run: Run, name: str, *, encoder: SentenceEncoder, made_here: Sequ
     before = _policy_before(run) if name == "policy" and not made_here else None
     if before is None:
         _take_over(model, name, run=run, encoder=encoder, made_here=made_here)
+        if name == "policy":
+            _take_parts(model, run)
     else:
         require_encoder(before, encoder.digest)
         put_weights(model, model_weights(before), where=str(before.path))
@@ -204,7 +213,7 @@ def _differences(old: object, new: object, where: str = "") -> list[str]:
 
 def _policy_before(run: Run) -> Checkpoint | None:
     """The policy that goes on learning, from other demonstrations for instance; None where this one begins from earlier stages."""
-    if run.base is None:
+    if run.base is None or run.take:
         return None
     whole = load_checkpoint(run.base)
     same = whole.stage == "policy" and whole.recipe.model == run.recipe.model
@@ -240,8 +249,29 @@ def _take_over(model: Mola, stage: str, *, run: Run, encoder: SentenceEncoder, m
             require_encoder(made, encoder.digest)
         weights = read_weights(made)
         for part in parts:
-            module = model.get_submodule(part)
-            put_weights(module, under(weights, MODEL_PREFIX + part), where=f"{path}, {part}")
+            module, own = model.get_submodule(part), under(weights, MODEL_PREFIX + part)
+            if isinstance(module, MixtureOfIdms):
+                own = module.without_others(own)  # a smaller mixture takes the members that it has
+            put_weights(module, own, where=f"{path}, {part}")
+
+
+def _take_parts(model: Mola, run: Run) -> None:
+    """Load ``run.take`` from the policy of ``run.base``.
+
+    Raises:
+        CheckpointError: that is no policy's checkpoint, or the part is of another architecture.
+        ConfigError: the model has no such part.
+    """
+    if run.base is None or not run.take:
+        return
+    made = load_checkpoint(run.base)
+    if made.stage != "policy":
+        raise CheckpointError(f"{run.base} is of stage {made.stage}; --take needs a policy's checkpoint")
+    parts, weights = dict(model.named_children()), model_weights(made)
+    for name in run.take:
+        if name not in parts:
+            raise ConfigError(f"--take {name}: no part of this model; it has {', '.join(parts)}")
+        put_weights(parts[name], under(weights, name), where=f"{run.base}, {name}")
 
 
 def _reaches(base: Path, source: str) -> bool:

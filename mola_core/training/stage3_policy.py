@@ -271,8 +271,15 @@ def _mixed(spec: PolicyStage, sources: Sequence[BatchSource], bench: Workbench) 
         Chosen(source, np.flatnonzero(rows_of(part.open(window, "train")).row < rows))
         for source, part in zip(sources, bench.parts, strict=True)
     ]
-    again = [weight * share / (1.0 - share) for weight in weights]
-    return mixed([*sources, *openings], [*weights, *again])
+    # where a policy led first, what it did there is not imitated: such a dataset has none
+    having = [(opening, weight) for opening, weight in zip(openings, weights, strict=True) if len(opening)]
+    if not having:
+        raise ConfigError(
+            f"no row of the demonstrations is among the first {rows} of its episode; set policy.openings=null"
+        )
+    scale = share / (1.0 - share) * sum(weights) / sum(weight for _, weight in having)
+    again = [weight * scale for _, weight in having]
+    return mixed([*sources, *(opening for opening, _ in having)], [*weights, *again])
 
 
 def attention(objective: PolicyObjective, batch: Batch) -> UInt8[np.ndarray, "height width 3"]:

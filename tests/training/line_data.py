@@ -25,8 +25,9 @@ def write_blobs(
     labelled: bool = True,
     scale: float = 1.0,
     classes: tuple[int, int] = (1, 2),
+    led: int = 0,
 ) -> Path:
-    """Each episode moves a blob, and the tool ``scale`` decimetres, one way or the other as it is told."""
+    """Each episode moves a blob, and the tool ``scale`` decimetres, one way or the other as told; ``led`` rows are no example."""
     writer = LeRobotWriter(path, contract=contract, cameras=dict.fromkeys(contract.cameras, (WIDTH, HEIGHT)))
     for episode in range(episodes):
         sign = 1.0 if episode % 2 else -1.0
@@ -40,7 +41,7 @@ def write_blobs(
             state[9:12] = (0.0, 3.1, 0.0)
             action = np.concatenate([state[6:12], [float(row > LENGTH // 2)]]).astype(np.float32)
             writer.add_row(state=state, action=action, images=dict.fromkeys(contract.cameras, image))
-        writer.end_episode(INSTRUCTIONS[episode % 2])
+        writer.end_episode(INSTRUCTIONS[episode % 2], mistakes=[[0, led]] if led else [])
     writer.finalize()
     if labelled:
         _write_labels(path, contract, episodes=episodes, classes=classes)

@@ -143,6 +143,31 @@ def test_a_variant_takes_the_video_model_of_another_run(blobs: Path, trained: Pa
     assert not any(name.startswith("model.mixture") for name in policy)
 
 
+def test_an_ablation_begins_with_what_it_shares(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    """One member of a mixture of three, and the policy's reader; the head begins anew."""
+    still = ("policy.steps=1", "policy.optimizer.learning_rate=1e-12", "policy.ema_decay=null", "policy.mixture=frozen")
+    recipe = short("twin-tiny.flow", *still)
+    final = train(run_of(tmp_path, blobs, recipe, base=trained / "policy" / "final", take=("visual",)), ["policy"])
+    before = model_weights(load_checkpoint(trained / "policy" / "final"))
+    after = model_weights(load_checkpoint(final))
+    assert {name.split(".")[2] for name in after if name.startswith("mixture.members.")} == {"flow"}
+    for name in after:
+        if name.startswith(("visual.", "mixture.members.")):
+            torch.testing.assert_close(after[name], before[name], rtol=1e-5, atol=1e-5)
+    head = [name for name in after if name.startswith("head.") and after[name].shape == before[name].shape]
+    assert not all(torch.allclose(after[name], before[name], atol=1e-4) for name in head)
+
+
+def test_parts_that_cannot_be_taken_are_refused(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    base = trained / "policy" / "final"
+    with pytest.raises(ConfigError, match=r"--take eyes: no part of this model; it has .*visual"):
+        train(run_of(tmp_path / "1", blobs, short(), base=base, take=("eyes",)), ["policy"])
+    with pytest.raises(ConfigError, match="needs --from with a policy's checkpoint"):
+        train(run_of(tmp_path / "2", blobs, short(), take=("visual",)), ["policy"])
+    with pytest.raises(CheckpointError, match="is of stage idm; --take needs a policy's checkpoint"):
+        train(run_of(tmp_path / "3", blobs, short(), base=trained / "idm" / "final", take=("visual",)), ["policy"])
+
+
 def test_stage_one_goes_on_from_a_later_checkpoint(blobs: Path, trained: Path, tmp_path: Path) -> None:
     """Its first step begins with the weights it was given: a step that changes nothing leaves them as they were."""
     recipe = short("twin-tiny", "video.steps=1", "video.optimizer.learning_rate=1e-12", "video.ema_decay=null")
@@ -297,6 +322,20 @@ def test_openings_have_a_share_of_their_own(
     episodes = 5  # one of six is held out
     assert set(seen) == set(range(2 * episodes))
     assert len(seen) == pytest.approx(0.25 * 20 * 4, abs=2)
+
+
+def test_where_a_policy_led_first_there_are_no_openings(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    led = write_blobs(tmp_path / "led", led=4)
+    two = (
+        'demonstrations=[{"dataset":"twin","weight":1.0},{"dataset":"led","weight":1.0}]',
+        "policy.cache_features=false",
+    )
+    recipe = short("twin-tiny", 'policy.openings={"rows": 2, "share": 0.25}', *two)
+    run = run_of(tmp_path / "1", blobs, recipe, base=trained / "idm" / "final")
+    train(dataclasses.replace(run, data={"twin": blobs, "led": led}), ["policy"])
+    run = run_of(tmp_path / "2", led, short("twin-tiny", 'policy.openings={"rows": 2, "share": 0.25}'))
+    with pytest.raises(ConfigError, match=r"among the first 2 of its episode; set policy\.openings=null"):
+        train(dataclasses.replace(run, base=trained / "idm" / "final"), ["policy"])
 
 
 @pytest.mark.parametrize("label", ["semantic", "referred"])

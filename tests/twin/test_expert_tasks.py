@@ -1,5 +1,6 @@
 """The expert does the tasks through the real servo path, the same way every time, and recovers from what goes wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from mola_core.contracts.errors import ChunkRejectedError, ConfigError
 from mola_core.contracts.site import Site, load_site
 from mola_core.control.servo_types import ServoState
 from mola_twin.cell import layout
-from mola_twin.expert.expert import make_expert
+from mola_twin.expert.expert import Expert, make_expert
 from mola_twin.expert.trials import TrialSettings, run_trial
 from mola_twin.lockstep import LockstepRig
 from mola_twin.tasks.instructions import TASKS
@@ -145,6 +146,43 @@ def test_expert_reaches_anew_for_a_block_that_moved(site: Site) -> None:
         assert moved
         assert expert.num_attempts >= 2
         assert rig.success().done, rig.success().conditions
+
+
+@pytest.mark.parametrize(
+    ("task", "until", "next_stage"),
+    [
+        ("bottle_in_bin", "carry", "lift"),
+        ("grab_bowl", "lift", "lift"),
+        ("stack_blocks", "carry", "lift"),
+        ("open_drawer", "pull", "close"),
+    ],
+)
+def test_who_takes_over_with_the_thing_in_hand_goes_on_with_it(
+    site: Site, task: str, until: str, next_stage: str
+) -> None:
+    """The one before may have been a policy; what it has taken is not put down for the sake of the order."""
+    with LockstepRig(site) as rig:
+        rig.reset(task=task, seed=7)
+        stages = _act(rig, make_expert(task, site), until=until)
+        assert stages[-1] == until
+        stages = _act(rig, make_expert(task, site))
+        assert stages[0] == next_stage
+        assert not {"above", "descend"} & set(stages)
+        assert rig.success().done, rig.success().conditions
+
+
+def _act(rig: LockstepRig, expert: Expert, *, until: str = "") -> list[str]:
+    """Let ``expert`` act up to its third row in stage ``until``, or to the end; its stages row by row."""
+    stages: list[str] = []
+    while len(stages) < 200 and stages.count(until) < 3:
+        seen = rig.observe()
+        chunk = expert.act(truth=seen.truth, state=seen.state, now_ns=rig.clock.now_ns())
+        source = f"until {until}"  # who takes over counts anew
+        rig.step(replace(chunk, source=source), duration_s=0.1)
+        stages.append(expert.stage)
+        if chunk.final:
+            break
+    return stages
 
 
 def test_expert_straightens_a_tilted_tool_first(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -415,6 +416,28 @@ def test_a_policy_leads_and_the_expert_takes_over(monkeypatch: pytest.MonkeyPatc
     assert 0.02 < drift < 0.08
     assert np.linalg.norm(made.action[15, :3] - made.state[15, 6:9]) < 0.01, "the expert begins where the arm is"
     assert made.action[16:, 6].min() == 0.0
+
+
+class _Spoiler(_Wanderer):
+    """A policy that asks for the impossible after two seconds."""
+
+    def decide(self, rig: object, view: RigView) -> Decision:
+        chunk = super().decide(rig, view).chunk
+        return Decision(replace(chunk, targets=chunk.targets + (0.0 if self.asked < 5 else 3.0)))
+
+
+def test_what_a_policy_spoils_is_done_again_and_taken_over_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What leads to a stop is never reached by an expert that only takes over afterwards."""
+    monkeypatch.setattr(lead, "open_source", lambda _choice: _Spoiler())
+    monkeypatch.setattr(lead, "PolicySource", _Spoiler)
+    leading = LeadPlan(policy="somewhere", identity="none", shortest_s=8.0, longest_s=8.0)
+    with LockstepRig(load_site(SITE)) as rig:
+        made = demonstrate(rig, Assignment("press_button", 10_000), PLAN, lead=lead.Lead(leading))
+    assert isinstance(made, Demonstration), made
+    ((first, last),) = made.mistakes
+    assert first == 0
+    assert 0 < last < 18, "rows of 0.1 s, taken over half a second to two seconds before the third"
+    assert made.action[last:, 6].min() == 0.0, "and the button was pressed"
 
 
 def test_an_episode_that_the_policy_does_alone_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ HANDLE_OPENING = 0.42
 """Wide enough for the bar, narrow enough that one finger fits between bar and front."""
 PULL_TO_M = DRAWER_OPEN_M + 0.022
 PRESS_DEPTH_M = 0.0085
+_IN_HAND_M, _IN_HAND_OPENING = 0.02, 0.3
+"""The tool so near the handle, the fingers so far closed: the bar is between them."""
 
 
 class OpenDrawer:
@@ -24,12 +26,16 @@ class OpenDrawer:
         """See :class:`mola_twin.expert.stages.Skill`."""
         yaw = truth.objects["cabinet"].yaw
         x, y, z = (float(value) for value in truth.handle_position)
-        grasp = ToolPose(x, y, z - 0.012, yaw)
+        taken = _has_handle(truth)
+        grasp = tool if taken else ToolPose(x, y, z - 0.012, yaw)
         pull = max(PULL_TO_M - truth.drawer_opening, 0.0)
         out = grasp.moved(x=pull * float(np.sin(yaw)), y=-pull * float(np.cos(yaw)))
-        return [
+        reach = [
             *approach(grasp.at_height(0.20), opening=HANDLE_OPENING, tool=tool),
             Stage("descend", fixed(grasp), HANDLE_OPENING, speed=SLOW),
+        ]
+        return [
+            *([] if taken else reach),
             Stage("close", fixed(grasp), 0.0, dwell_s=0.35),
             Stage("pull", fixed(out), 0.0, speed=SLOW * 0.75, dwell_s=0.15),
             *let_go(up_z=0.22, opening=HANDLE_OPENING),
@@ -39,6 +45,11 @@ class OpenDrawer:
         """The bar slipped out of the fingers during the pull."""
         slipped = float(np.linalg.norm(truth.handle_position[:2] - truth.base_from_tcp[:2, 3])) > 0.03
         return stage.name == "pull" and slipped
+
+
+def _has_handle(truth: Truth) -> bool:
+    away = float(np.linalg.norm(truth.handle_position - truth.base_from_tcp[:3, 3]))
+    return away < _IN_HAND_M and truth.gripper_opening < _IN_HAND_OPENING
 
 
 class PressButton:

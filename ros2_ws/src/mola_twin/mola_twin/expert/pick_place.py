@@ -25,6 +25,11 @@ BOWL_SIDE = (0.0, -1.0)
 """The bowl is taken on this side (base frame) where there is room: the wrist camera then looks across it."""
 
 
+def wanted_in_hand(truth: Truth) -> str | None:
+    """The object that the task is done with; a skill carries on with it where it is held already."""
+    return {"bottle_in_bin": "bottle", "grab_bowl": "bowl", "stack_blocks": truth.stack_top}.get(truth.task)
+
+
 def held(name: str) -> Gate:
     """Both fingers touch ``name``."""
     return lambda truth, _state: truth.objects[name].held
@@ -46,6 +51,14 @@ class Reach:
     name: str
     position: np.ndarray
     grasp: Grasp
+    in_hand: bool = False
+    """Someone else has already taken it; ``grasp`` is where the tool is then."""
+
+    @classmethod
+    def again(cls, truth: Truth, name: str, tool: ToolPose) -> "Reach | None":
+        """Go on with ``name`` as it is held, or None if it is not."""
+        item = truth.objects[name]
+        return cls(name, item.position.copy(), Grasp(tool, 0.0), in_hand=True) if item.held else None
 
     def missed(self, truth: Truth, stage: Stage) -> bool:
         """Whether the object moved before it was taken, or is no longer in the hand while it should be."""
@@ -64,11 +77,14 @@ class Reach:
     def take(self, tool: ToolPose, *, lift_z: float, hover_z: float) -> list[Stage]:
         """Stages from wherever the tool is to holding the object at ``lift_z``."""
         grasp = self.grasp
+        lift = Stage("lift", rise_to(lift_z), 0.0, carries=self.name)
+        if self.in_hand:
+            return [lift]
         return [
             *approach(grasp.pose.at_height(hover_z), opening=grasp.opening, tool=tool),
             Stage("descend", fixed(grasp.pose), grasp.opening, speed=SLOW),
             Stage("close", fixed(grasp.pose), 0.0, dwell_s=0.35, gate=held(self.name), patience_s=1.0),
-            Stage("lift", rise_to(lift_z), 0.0, carries=self.name),
+            lift,
         ]
 
 
@@ -103,12 +119,15 @@ class BottleInBin:
         x, y, z = (float(value) for value in bottle.position)
         grip_z = z + layout.BOTTLE_BODY + 0.024
         candidates = [Grasp(ToolPose(x, y, grip_z, yaw), 0.8) for yaw in np.linspace(-np.pi / 2, np.pi / 2, 13)[1:]]
-        self._reach = Reach("bottle", bottle.position.copy(), choose(candidates, obstacles(truth, ignore=("bottle",))))
+        self._reach = Reach.again(truth, "bottle", tool) or Reach(
+            "bottle", bottle.position.copy(), choose(candidates, obstacles(truth, ignore=("bottle",)))
+        )
+        above_foot = self._reach.grasp.pose.z - z
         over = (float(target.position[0]), float(target.position[1]))
         return [
             *self._reach.take(tool, lift_z=BOTTLE_TRAVEL_Z, hover_z=TRAVEL_Z),
             Stage("carry", _toward(truth, "bottle", over=over, z=BOTTLE_TRAVEL_Z), 0.0, carries="bottle"),
-            Stage("lower", rise_to(grip_z - z + 0.02), 0.0, speed=SLOW * 1.5, carries="bottle"),
+            Stage("lower", rise_to(above_foot + 0.02), 0.0, speed=SLOW * 1.5, carries="bottle"),
             *let_go(up_z=BOTTLE_TRAVEL_Z),
         ]
 
@@ -136,8 +155,9 @@ class GrabBowl:
                 wrap_quarter(angle - np.pi / 2),
             )
             candidates.append(Grasp(pose, 0.45))
-        grasp = choose(candidates, obstacles(truth, ignore=("bowl",)), lean=BOWL_SIDE)
-        self._reach = Reach("bowl", bowl.position.copy(), grasp)
+        self._reach = Reach.again(truth, "bowl", tool) or Reach(
+            "bowl", bowl.position.copy(), choose(candidates, obstacles(truth, ignore=("bowl",)), lean=BOWL_SIDE)
+        )
         return [
             *self._reach.take(tool, lift_z=TRAVEL_Z, hover_z=0.16),
             Stage("home", fixed(home_pose()), 0.0, carries="bowl", dwell_s=0.5),
@@ -155,15 +175,18 @@ class StackBlocks:
         """See :class:`mola_twin.expert.stages.Skill`."""
         top, bottom = truth.objects[truth.stack_top], truth.objects[truth.stack_bottom]
         x, y, z = (float(value) for value in top.position)
-        grip_z = max(z - 0.006, 0.012)
         over = (float(bottom.position[0]), float(bottom.position[1]))
-        place_z = float(bottom.position[2]) + 2 * layout.BLOCK_HALF + (grip_z - z) + 0.003
+        rest_z = float(bottom.position[2]) + 2 * layout.BLOCK_HALF + 0.003
+        grip_z = max(z - 0.006, 0.012)
         candidates = [
             Grasp(ToolPose(x, y, grip_z, wrap_quarter(top.yaw + quarter * np.pi / 2)), 0.85) for quarter in (0, 1)
         ]
         things = obstacles(truth, ignore=(truth.stack_top, truth.stack_bottom))
-        grasp = choose(candidates, things, places=[ToolPose(*over, place_z, 0.0)])
-        self._reach = Reach(truth.stack_top, top.position.copy(), grasp)
+        place = ToolPose(*over, rest_z + grip_z - z, 0.0)
+        self._reach = Reach.again(truth, truth.stack_top, tool) or Reach(
+            truth.stack_top, top.position.copy(), choose(candidates, things, places=[place])
+        )
+        place_z = rest_z + self._reach.grasp.pose.z - z
         name = truth.stack_top
         return [
             *self._reach.take(tool, lift_z=TRAVEL_Z, hover_z=0.14),

@@ -48,7 +48,7 @@ class Skill(Protocol):
     """What the expert does for one task."""
 
     def begin(self, truth: Truth, tool: ToolPose) -> Sequence[Stage]:
-        """The stages of a fresh attempt, as the world is now."""
+        """The stages of a fresh attempt, as the world is now; a thing that is in the hand already is carried on with."""
         ...
 
     def broken(self, truth: Truth, stage: Stage) -> bool:

@@ -15,6 +15,7 @@ from mola_twin.evaluation_rig import EvaluationRig
 from mola_twin.expert.bursts import Bursts
 from mola_twin.expert.expert import UPRIGHT_RAD, make_expert
 from mola_twin.expert.noise import MISTAKE, RecoveryNoise
+from mola_twin.expert.pick_place import wanted_in_hand
 from mola_twin.expert.trials import unmet
 from mola_twin.generation.lead import Lead
 from mola_twin.generation.plan import Assignment, GenerationPlan, NoisePlan
@@ -67,21 +68,31 @@ def demonstrate(
 ) -> Demonstration | FailedEpisode:
     """Run one episode; the same assignment and plan give the same rows, bit for bit. ``recorder`` labels each of them."""
     manner = _manner(assignment, plan.noise)
-    start = rig.reset(
-        task=assignment.task, seed=assignment.seed, variant=plan.variant, arm_jitter_rad=manner.arm_jitter_rad
-    )
-    if recorder is not None:
-        recorder.begin()
-    scene = _Scene(rig, assignment, plan, recorder=recorder, rows=_Rows(plan))
+    scene = _Scene.begin(rig, assignment, plan, manner=manner, recorder=recorder)
     if lead is not None:
-        why = scene.follow(lead, instruction=start.instruction)
-        if why:
-            return FailedEpisode(assignment, why)
+        until_s, sooner_s = lead.until_s(assignment.key)
+        end = scene.follow(lead, until_s=until_s)
+        if end is not None and end.avoidable:
+            # once more, and not as far: what led there is what the expert has to show the way out of
+            scene = _Scene.begin(rig, assignment, plan, manner=manner, recorder=recorder)
+            end = scene.follow(lead, until_s=end.elapsed_s - sooner_s)
+        if end is not None:
+            return FailedEpisode(assignment, end.why)
     why = scene.show(manner, upright_rad=UPRIGHT_RAD if lead is None else _TILTED_RAD)
     if why:
         return FailedEpisode(assignment, why)
     outcome = "success" if plan.beginning_rows is None else "begun"
-    return scene.rows.finished(assignment, instruction=start.instruction, outcome=outcome)
+    return scene.rows.finished(assignment, instruction=scene.instruction, outcome=outcome)
+
+
+@dataclass(frozen=True)
+class _LeadEnd:
+    """Why a policy's lead ended before the expert could take over."""
+
+    why: str
+    elapsed_s: float
+    avoidable: bool = True
+    """Whether the expert can prevent it by taking over sooner."""
 
 
 @dataclass(frozen=True)
@@ -91,19 +102,42 @@ class _Scene:
     rig: LockstepRig
     assignment: Assignment
     plan: GenerationPlan
+    instruction: str
     recorder: SceneRecorder | None
     rows: "_Rows"
 
-    def follow(self, lead: Lead, *, instruction: str) -> str:
-        """Let the policy act for its time, and on for as long as it holds something; why the episode is of no use, or nothing."""
+    @classmethod
+    def begin(
+        cls,
+        rig: LockstepRig,
+        assignment: Assignment,
+        plan: GenerationPlan,
+        *,
+        manner: "_Manner",
+        recorder: SceneRecorder | None,
+    ) -> "_Scene":
+        start = rig.reset(
+            task=assignment.task, seed=assignment.seed, variant=plan.variant, arm_jitter_rad=manner.arm_jitter_rad
+        )
+        if recorder is not None:
+            recorder.begin()
+        return cls(rig, assignment, plan, instruction=start.instruction, recorder=recorder, rows=_Rows(plan))
+
+    def follow(self, lead: Lead, *, until_s: float) -> _LeadEnd | None:
+        """Let the policy act until ``until_s``, and on for as long as it holds what the task does not ask for; None: take over."""
         rig, one = self.rig, self.assignment
         limit_s = task_spec(one.task).time_limit_s
-        begin = EpisodeStart(
-            task=one.task, seed=one.seed, variant=self.plan.variant, instruction=instruction, time_limit_s=limit_s
+        lead.begin(
+            EpisodeStart(
+                task=one.task,
+                seed=one.seed,
+                variant=self.plan.variant,
+                instruction=self.instruction,
+                time_limit_s=limit_s,
+            )
         )
-        until_s = lead.begin(begin, seed=zlib.crc32(one.key.encode()))
         seen = EvaluationRig(rig)  # the policy sees what an evaluation shows it
-        while rig.cell.elapsed_s < until_s or _holds_something(rig.truth()):
+        while rig.cell.elapsed_s < until_s or _holds_another(rig.truth()):
             view, now = seen.observe(), rig.commanded()
             action = np.concatenate([now.base_from_tcp, [now.gripper_opening]])
             self._add(view, action=action, mistake=True)
@@ -111,14 +145,14 @@ class _Scene:
             try:
                 rig.step(chunk, duration_s=self.plan.period_ms / 1000)
             except ChunkRejectedError as error:
-                return f"under the policy: {error}"
+                return _LeadEnd(f"under the policy: {error}", rig.cell.elapsed_s)
             if not rig.engaged:
-                return f"under the policy the servo stopped: {rig.stop_reason}"
+                return _LeadEnd(f"under the policy the servo stopped: {rig.stop_reason}", rig.cell.elapsed_s)
             if rig.success().done:
-                return "the policy did it alone"
+                return _LeadEnd("the policy did it alone", rig.cell.elapsed_s, avoidable=False)
             if rig.cell.elapsed_s >= limit_s:
-                return "the policy held something to the end"
-        return ""
+                return _LeadEnd("the policy held something else to the end", rig.cell.elapsed_s, avoidable=False)
+        return None
 
     def show(self, manner: "_Manner", *, upright_rad: float) -> str:
         """Let the expert do the task from here; why it did not, or nothing."""
@@ -163,6 +197,12 @@ class _Scene:
 
 def _holds_something(truth: Truth) -> bool:
     return any(item.held for item in truth.objects.values())
+
+
+def _holds_another(truth: Truth) -> bool:
+    """Something is in the hand that the expert would not go on with."""
+    wanted = wanted_in_hand(truth)
+    return any(item.held for name, item in truth.objects.items() if name != wanted)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ there to be seen and not to be imitated.
 """
 
 import itertools
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,8 @@ from mola_core.contracts.types import ActionChunk
 from mola_core.evaluation.policies import WITHOUT_POLICY, PolicyChoice, identity_of, open_source
 from mola_core.evaluation.sources import PolicySource
 from mola_twin.generation.plan import LeadPlan
+
+_SOONER_S = (0.5, 2.0)
 
 
 def lead_plan(policy: str, *, longest_s: float) -> LeadPlan:
@@ -42,12 +45,16 @@ class Lead:
         self._chunk: ActionChunk | None = None
         self._decided_ns = 0
 
-    def begin(self, start: EpisodeStart, *, seed: int) -> float:
-        """An episode begins; for how long the policy leads in it, s."""
+    def until_s(self, key: str) -> tuple[float, float]:
+        """For how long the policy leads in the episode ``key``, and how much sooner it has to end if that went wrong, s."""
+        rng = np.random.default_rng([zlib.crc32(key.encode()), 1])
+        return float(rng.uniform(self.plan.shortest_s, self.plan.longest_s)), float(rng.uniform(*_SOONER_S))
+
+    def begin(self, start: EpisodeStart) -> None:
+        """An episode begins; the same one again leads to the same, bit for bit."""
         self._source.begin(start)
         self._sequence = itertools.count()
         self._chunk = None
-        return float(np.random.default_rng([seed, 1]).uniform(self.plan.shortest_s, self.plan.longest_s))
 
     def act(self, rig: LockstepRig, view: RigView) -> ActionChunk:
         """What to do for the next period, having seen ``view``; call it every period."""
