@@ -35,6 +35,11 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--action-steps", type=int, help="sampling steps of the head (the recipe's)")
     parser.add_argument("--video-steps", type=int, help="denoising steps of the imagination (the recipe's)")
     parser.add_argument(
+        "--execute-steps",
+        type=int,
+        help="rows of a chunk that are executed before the next, as mola eval --execute-steps found best (the recipe's)",
+    )
+    parser.add_argument(
         "--halve-weights", action="store_true", help="round the weights to half precision: half the bytes"
     )
     parser.add_argument("--no-preview", action="store_true", help="leave out the graph that draws imagined frames")
@@ -59,6 +64,8 @@ def _run(arguments: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(arguments.checkpoint)
     text = text_to_take(checkpoint.recipe.model.language, weights=arguments.language_weights)
     model = exportable_of(arguments.checkpoint, text=text)
+    if arguments.execute_steps is not None:
+        model = model.executing(arguments.execute_steps)
     acting = options_of(checkpoint)
     parts = [] if arguments.full_precision is None else arguments.full_precision.split(",")
     if parts and arguments.precision == "fp32":

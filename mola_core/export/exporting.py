@@ -45,6 +45,16 @@ class Exportable:
     git: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
 
+    def executing(self, steps: int) -> "Exportable":
+        """The same, with another number of rows executed before the next chunk.
+
+        Raises:
+            ExportError: the horizon has not as many.
+        """
+        if not 1 <= steps <= self.io.horizon:
+            raise ExportError(f"--execute-steps {steps} is outside 1..{self.io.horizon}, the rows of a chunk")
+        return replace(self, io=self.io.model_copy(update={"execute_steps": steps}))
+
 
 @dataclass(frozen=True)
 class ExportPlan:

@@ -49,11 +49,12 @@ class WordAttention:
         if self.kept is None:
             raise RuntimeError("cross-attention without words")
         rows = len(hidden_states) // len(self.kept.keys)  # R frames or cells for each batch item
-        query = rearrange(
-            attention.to_q(hidden_states), "(b r) n (heads d) -> b heads (r n) d", r=rows, heads=attention.heads
-        )
+        # rows are joined before heads part, and the other way round: TensorRT-RTX 1.7 fails on a transposition of all five axes
+        query = rearrange(attention.to_q(hidden_states), "(b r) n width -> b (r n) width", r=rows)
+        query = rearrange(query, "b n (heads d) -> b heads n d", heads=attention.heads)
         read = functional.scaled_dot_product_attention(query, self.kept.keys, self.kept.values)
-        read = rearrange(read, "b heads (r n) d -> (b r) n (heads d)", r=rows)
+        read = rearrange(read, "b heads n d -> b n (heads d)")
+        read = rearrange(read, "b (r n) width -> (b r) n width", r=rows)
         out: Tensor = attention.to_out[0](read)
         return out
 

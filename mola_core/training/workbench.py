@@ -25,6 +25,8 @@ from mola_core.training.progress import Reporter
 from mola_core.training.recipe import Recipe
 from mola_core.training.tensors import EncodedSentences, as_pictures, instruction_in
 
+_CACHED = 0
+"""Seed of what is drawn once and kept: training with another seed reads the same caches."""
 _CELLS_AT_ONCE = 65_536
 """Of latents, in one pass of the video model while caches are filled: a few GiB for the largest."""
 Cached = Float[np.ndarray, "rows *rest"]
@@ -88,9 +90,7 @@ class Workbench:
             instruction = self._instruction(sentences, part, rows)
             each = []
             for draw in range(policy.noise_draws):
-                light = Draws(
-                    seed=seed_of(self.recipe.seed, "light", draw), places=rows.tolist(), device=self.world.device
-                )
+                light = Draws(seed=seed_of(_CACHED, "light", draw), places=rows.tolist(), device=self.world.device)
                 lit = jittered(pictures, policy.jitter, light)
                 present = encoded(self.model, lit)[:, :, 0]
                 noise = self._noise(
@@ -130,7 +130,7 @@ class Workbench:
 
     def _features_from(self, part: Part) -> str:
         views = self.recipe.io.views
-        return f"{part.identity} {views} {weights_digest(backbone_of(self.model))} {self.recipe.seed} {self.encoder.digest}"
+        return f"{part.identity} {views} {weights_digest(backbone_of(self.model))} {_CACHED} {self.encoder.digest}"
 
     def _instruction(self, sentences: EncodedSentences, part: Part, rows: Int[np.ndarray, "rows"]) -> Instruction:
         batch = sentences.batch(part.rows.sentence[rows])
@@ -141,7 +141,7 @@ class Workbench:
         generator = torch.Generator()
         each = []
         for row in rows:
-            generator.manual_seed(seed_of(self.recipe.seed, "imagination", int(row), draw))
+            generator.manual_seed(seed_of(_CACHED, "imagination", int(row), draw))
             each.append(torch.randn(*shape, generator=generator))
         return torch.stack(each).to(self.world.device)
 

@@ -10,6 +10,7 @@ from micro_model import micro_io
 
 from mola_core.cli import main
 from mola_core.evaluation.policies import PolicyChoice, identity_of, open_policy
+from mola_core.export.draft import read_draft
 from mola_core.export.exporting import Exportable
 from mola_core.export.from_checkpoint import exportable_of
 from mola_core.export.stages import StageOptions
@@ -46,6 +47,17 @@ def test_an_export_says_which_weights_it_was_made_from(model: Exportable, tmp_pa
     assert exportable.io == micro_io()
     assert exportable.training["step"] == 3
     assert exportable.training["weights_sha256"] == json.loads((path / "checkpoint.json").read_text())["digest"]
+
+
+def test_rows_to_execute_are_chosen_after_training(
+    model: Exportable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(model, tmp_path / "best")
+    words = ["export", str(path), "--out", str(tmp_path / "draft"), "--no-preview", "--no-check"]
+    assert main([*words, "--execute-steps", str(micro_io().horizon + 1)]) == 2
+    assert f"is outside 1..{micro_io().horizon}, the rows of a chunk" in capsys.readouterr().err
+    assert main([*words, "--execute-steps", "1"]) == 0
+    assert read_draft(tmp_path / "draft").manifest.io.execute_steps == 1
 
 
 def test_a_checkpoint_names_the_encoder_that_it_was_trained_with(model: Exportable, tmp_path: Path) -> None:

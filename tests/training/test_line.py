@@ -158,6 +158,14 @@ def test_an_ablation_begins_with_what_it_shares(blobs: Path, trained: Path, tmp_
     assert not all(torch.allclose(after[name], before[name], atol=1e-4) for name in head)
 
 
+def test_another_seed_reads_the_same_caches(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    before = sorted(path.name for path in (trained / "caches").iterdir())
+    recipe = short("twin-tiny", "seed=5")
+    train(run_of(tmp_path, blobs, recipe, base=trained / "idm" / "final", caches=trained / "caches"), ["policy"])
+    assert sorted(path.name for path in (trained / "caches").iterdir()) == before
+    assert curve(tmp_path / "policy") != curve(trained / "policy")
+
+
 def test_parts_that_cannot_be_taken_are_refused(blobs: Path, trained: Path, tmp_path: Path) -> None:
     base = trained / "policy" / "final"
     with pytest.raises(ConfigError, match=r"--take eyes: no part of this model; it has .*visual"):

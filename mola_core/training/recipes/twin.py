@@ -46,7 +46,7 @@ def twin_io(*, width: int, height: int, horizon: int, execute_steps: int, foresi
 
 def twin() -> Recipe:
     """All five tasks of the twin."""
-    io = twin_io(width=160, height=96, horizon=16, execute_steps=5, foresight=(8, 16))
+    io = twin_io(width=160, height=96, horizon=16, execute_steps=6, foresight=(8, 16))
     model = MolaConfig(
         num_cameras=len(CAMERAS),
         horizon=io.horizon,
