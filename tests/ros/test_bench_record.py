@@ -50,7 +50,7 @@ def test_what_cannot_be_measured_is_refused(words: list[str], said: str) -> None
 
 def test_both_writers_record_small_pictures_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = record.run(
-        arguments("--seconds", "4", "--width", "64", "--height", "48", "--folder", str(tmp_path), "--json")
+        arguments("--seconds", "2", "--width", "64", "--height", "48", "--folder", str(tmp_path), "--json")
     )
     figures = json.loads(capsys.readouterr().out)["figures"]
     assert set(figures) == {"profile", "recorder", "plain"}
