@@ -59,13 +59,13 @@ def identity_of(choice: PolicyChoice) -> str:
     )
 
 
-def open_source(choice: PolicyChoice) -> ChunkSource:
-    """The source of chunks for :func:`~mola_core.evaluation.rollout.roll_out`."""
+def open_source(choice: PolicyChoice, *, settle_ns: int = 0) -> ChunkSource:
+    """The source of chunks for :func:`~mola_core.evaluation.rollout.roll_out`; for ``settle_ns`` see :class:`PolicySource`."""
     if choice.name == "expert":
         return ScriptedSource()
     if choice.name == "hold":
         return HoldingSource()
-    return PolicySource(open_policy(choice), execute_steps=choice.execute_steps)
+    return PolicySource(open_policy(choice), execute_steps=choice.execute_steps, settle_ns=settle_ns)
 
 
 def open_policy(choice: PolicyChoice) -> Policy:

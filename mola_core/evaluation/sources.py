@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from jaxtyping import Float
+
 from mola_core.contracts.clock import NS_PER_S
 from mola_core.contracts.rig import EpisodeStart, LockstepRig, RigView
 from mola_core.contracts.types import ActionChunk, ActionSpace
 from mola_core.evaluation.errors import EvaluationError
 from mola_core.runtime.observation import state_row, views_of
+from mola_core.runtime.planning import settled_rows
 from mola_core.runtime.policy import Policy, PolicyAnswer, PolicyObservation
 
 SCRIPTED_PERIOD_NS = NS_PER_S // 10
@@ -68,11 +72,12 @@ class PolicySource:
 
     wants_views = True
 
-    def __init__(self, policy: Policy, *, execute_steps: int | None = None) -> None:
-        """``execute_steps`` replaces the policy's own.
+    def __init__(self, policy: Policy, *, execute_steps: int | None = None, settle_ns: int = 0) -> None:
+        """``execute_steps`` replaces the policy's own. What will be executed of the running chunk within ``settle_ns``, because the
+        next takes so long to the arm, is handed to the policy as settled.
 
         Raises:
-            EvaluationError: more steps than the horizon has rows.
+            EvaluationError: more steps than the horizon has rows, or settled rows for a policy that cannot continue them.
         """
         io = policy.io_spec
         self._steps = execute_steps or io.execute_steps
@@ -84,6 +89,12 @@ class PolicySource:
         self._instruction = ""
         self._seed = 0
         self._asked = 0
+        if settle_ns and not policy.continues_plans:
+            raise EvaluationError(
+                f"--settle: the head of {policy.bundle_id} cannot continue settled rows; only a flow head can"
+            )
+        self._settle_ns = settle_ns
+        self._running: ActionChunk | None = None
 
     def say(self, instruction: str) -> None:
         """In the next episode, ask for ``instruction`` instead of the episode's own."""
@@ -92,7 +103,7 @@ class PolicySource:
     def begin(self, start: EpisodeStart, /) -> None:
         self._instruction = start.instruction if self._other_instruction is None else self._other_instruction
         self._other_instruction = None
-        self._seed, self._asked = start.seed, 0
+        self._seed, self._asked, self._running = start.seed, 0, None
         self.policy.reset(instruction=self._instruction)
 
     def decide(self, _rig: LockstepRig, view: RigView | None, /) -> Decision:
@@ -104,9 +115,18 @@ class PolicySource:
             instruction=self._instruction,
         )
         # the noise is part of the start: the same seed gives the same episode
-        answer = self.policy.act(observation, noise_seed=(self._seed << 16) + self._asked)
+        answer = self.policy.act(
+            observation, noise_seed=(self._seed << 16) + self._asked, settled=self._settled(view.stamp_ns)
+        )
         self._asked += 1
-        return Decision(self._chunk(answer), answer)
+        self._running = self._chunk(answer)
+        return Decision(self._running, answer)
+
+    def _settled(self, stamp_ns: int) -> Float[np.ndarray, "rows 7"] | None:
+        if self._running is None:
+            return None
+        period_ns = self.policy.io_spec.contract.period_ns
+        return settled_rows(self._running, stamp_ns=stamp_ns, period_ns=period_ns, delay_ns=self._settle_ns)
 
     def _chunk(self, answer: PolicyAnswer) -> ActionChunk:
         period_ns = self.policy.io_spec.contract.period_ns

@@ -5,8 +5,10 @@ what it rests upon, so that the delay of inference is accounted for by the stamp
 servo process, and the rest is spliced onto the commanded motion.
 """
 
+from collections import deque
 from dataclasses import replace
 from enum import Enum
+from statistics import median
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +20,8 @@ from mola_core.runtime.policy import PolicyAnswer
 
 _FORGET = 0.95
 """Of the slowest delay seen, at each answer."""
+_RECENT = 7
+"""Answers of which the usual delay is the median."""
 
 
 class ExecutionMode(Enum):
@@ -38,19 +42,35 @@ class Pace:
         self.mode = mode
         self.execute_steps = io.horizon if mode is ExecutionMode.WHOLE else io.execute_steps
         """Rows meant to be executed; the rest is the reserve."""
-        self.delay_ns = 0
-        """Expected from the oldest input to the chunk: the slowest of late."""
+        self._slowest_ns = 0
+        self._recent_ns = deque[int](maxlen=_RECENT)
+
+    @property
+    def delay_ns(self) -> int:
+        """Expected from the oldest input to the chunk.
+
+        The slowest of late where a later chunk costs something: the plan ends (:attr:`ExecutionMode.WHOLE`), or is answered under the
+        condition that it comes by then (:attr:`ExecutionMode.REALTIME`). Otherwise the reserve bridges a late one, while an early one
+        cuts short what the model meant to be executed: the usual delay, whatever a single hiccup was.
+        """
+        if self.mode is ExecutionMode.RECEDING and self._recent_ns:
+            return round(median(self._recent_ns))
+        return self._slowest_ns
 
     def note_delay(self, delay_ns: int) -> None:
         """How long the last answer took, from its oldest input on."""
-        self.delay_ns = max(delay_ns, round(_FORGET * self.delay_ns))
+        self._recent_ns.append(delay_ns)
+        self._slowest_ns = max(delay_ns, round(_FORGET * self._slowest_ns))
+
+    def due_ns(self, running: ActionChunk | None) -> int:
+        """When to answer, given the chunk that is being executed: so that the answer arrives as its last meant row does."""
+        if running is None or self.mode is ExecutionMode.REALTIME:
+            return 0
+        return running.start_ns + (self.execute_steps - 1) * running.period_ns - self.delay_ns
 
     def due(self, running: ActionChunk | None, *, now_ns: int) -> bool:
-        """Whether to answer now, given the chunk that is being executed: the answer will arrive as its last meant row does."""
-        if running is None or self.mode is ExecutionMode.REALTIME:
-            return True
-        last_ns = running.start_ns + (self.execute_steps - 1) * running.period_ns
-        return now_ns + self.delay_ns >= last_ns
+        """Whether to answer now."""
+        return now_ns >= self.due_ns(running)
 
 
 def chunk_of(answer: PolicyAnswer, *, io: IoSpec, execute_steps: int, bundle_id: str) -> ActionChunk:

@@ -55,6 +55,11 @@ class Actor(Protocol):
     modalities: tuple[str, ...]
     """Inverse dynamics models it has, in order; all are enabled at first."""
 
+    @property
+    def continues_plans(self) -> bool:
+        """Whether ``settled`` rows may be given: the head can continue them."""
+        ...
+
     def act(
         self,
         foresight: Foresight,
@@ -92,12 +97,23 @@ class Policy(Protocol):
         """Of the model; empty for what is none."""
         ...
 
+    @property
+    def continues_plans(self) -> bool:
+        """See :class:`Actor`."""
+        ...
+
     def reset(self, *, instruction: str) -> None:
         """An episode begins; whatever was remembered is forgotten."""
         ...
 
-    def act(self, observation: PolicyObservation, *, noise_seed: int | None = None) -> PolicyAnswer:
-        """What to do from ``observation`` on."""
+    def act(
+        self,
+        observation: PolicyObservation,
+        *,
+        noise_seed: int | None = None,
+        settled: Float[np.ndarray, "rows 7"] | None = None,
+    ) -> PolicyAnswer:
+        """What to do from ``observation`` on; for ``settled`` see :meth:`Actor.act`."""
         ...
 
 
@@ -114,14 +130,25 @@ class ComposedPolicy:
         """Of both halves."""
         return self.actor.bundle_id
 
+    @property
+    def continues_plans(self) -> bool:
+        """Of the actor."""
+        return self.actor.continues_plans
+
     def reset(self, *, instruction: str) -> None:
         """Nothing is remembered between calls."""
 
-    def act(self, observation: PolicyObservation, *, noise_seed: int | None = None) -> PolicyAnswer:
+    def act(
+        self,
+        observation: PolicyObservation,
+        *,
+        noise_seed: int | None = None,
+        settled: Float[np.ndarray, "rows 7"] | None = None,
+    ) -> PolicyAnswer:
         """Imagine, then act."""
         observed = Observed(observation.stamp_ns, observation.views, observation.instruction)
         foresight = self.imagination.imagine(observed, noise_seed=noise_seed)
-        return self.actor.act(foresight, state=observation.state, noise_seed=noise_seed)
+        return self.actor.act(foresight, state=observation.state, noise_seed=noise_seed, settled=settled)
 
     def preview(self, foresight: Foresight) -> Mapping[str, UInt8[np.ndarray, "T height width 3"]]:
         """See :meth:`mola_core.runtime.foresight.Imagination.preview`."""

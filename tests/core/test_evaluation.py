@@ -108,21 +108,28 @@ class FakePolicy:
 
     io_spec: IoSpec = IO
     bundle_id: str = "fake/1"
+    continues_plans: bool = False
     asked: list[PolicyObservation] = field(default_factory=list)
     seeds: list[int | None] = field(default_factory=list)
+    settled: list[np.ndarray | None] = field(default_factory=list)
 
     def reset(self, *, instruction: str) -> None:
         pass
 
-    def act(self, observation: PolicyObservation, *, noise_seed: int | None = None) -> PolicyAnswer:
+    def act(
+        self, observation: PolicyObservation, *, noise_seed: int | None = None, settled: np.ndarray | None = None
+    ) -> PolicyAnswer:
+        self.settled.append(settled)
         self.asked.append(observation)
         self.seeds.append(noise_seed)
         targets = np.tile(observation.state[6:12], (self.io_spec.horizon, 1))
         return PolicyAnswer(observation.stamp_ns, targets, np.full(self.io_spec.horizon, 0.5))
 
 
-def rolled(rig: FakeRig, policy: FakePolicy, *, execute_steps: int | None = None, **settings: object) -> Rollout:
-    source = PolicySource(policy, execute_steps=execute_steps)
+def rolled(
+    rig: FakeRig, policy: FakePolicy, *, execute_steps: int | None = None, settle_ns: int = 0, **settings: object
+) -> Rollout:
+    source = PolicySource(policy, execute_steps=execute_steps, settle_ns=settle_ns)
     return roll_out(rig, source, Episode("lift", 5), settings=RolloutSettings(**settings))
 
 
@@ -164,6 +171,23 @@ def test_while_the_policy_computes_the_arm_goes_on_with_the_plan_it_has() -> Non
     ):
         plan_ns = -1 if plan_ms is None else plan_ms * NS_PER_MS
         assert by_time[moment_ms * NS_PER_MS] == plan_ns, moment_ms
+
+
+def test_what_is_executed_meanwhile_is_told_to_a_policy_that_can_continue_it() -> None:
+    policy = FakePolicy(continues_plans=True)
+    rolled(FakeRig(done_after_s=0.9), policy, delay_ns=250 * NS_PER_MS, settle_ns=250 * NS_PER_MS)
+    first, second, third = policy.settled
+    assert first is None, "nothing runs yet"
+    assert second is not None
+    assert third is not None
+    assert second.shape == (2, 7), "rows due 100 and 200 ms after what it sees; the next is due when its chunk has come"
+    np.testing.assert_allclose(second[:, :6], np.tile(STATE.base_from_tcp, (2, 1)), atol=1e-9)
+    np.testing.assert_allclose(second[:, 6], 0.5)
+    told = FakePolicy(continues_plans=True)
+    rolled(FakeRig(done_after_s=0.9), told, delay_ns=250 * NS_PER_MS)
+    assert told.settled == [None, None, None]
+    with pytest.raises(EvaluationError, match="--settle: the head of fake/1 cannot continue settled rows"):
+        PolicySource(FakePolicy(), settle_ns=1)
 
 
 def test_a_refused_chunk_leaves_the_old_plan_in_force_and_is_counted() -> None:
@@ -315,6 +339,7 @@ def test_a_bundle_cannot_be_looked_into(tmp_path: Path) -> None:
         (["--control", "none,blindfold"], "--control blindfold is not known; choose from none"),
         (["--variant", "id,lighting", "--out", "results.jsonl"], "--out is one file, and 2 tables are asked for"),
         (["--delay-ms", "9999"], "--delay-ms 9999.0 is outside"),
+        (["--settle"], "--settle is about what is executed during --delay-ms, which is 0"),
         (["--time-limit-s", "-1"], "--time-limit-s -1.0 is not positive"),
         (["--site", "nowhere.yaml"], "site file nowhere.yaml does not exist"),
     ],

@@ -62,6 +62,14 @@ def test_a_slow_answer_is_remembered_for_a_while() -> None:
     assert pace.delay_ns == 10
 
 
+def test_one_hiccup_does_not_cut_short_what_is_meant_to_be_executed() -> None:
+    pace = Pace(mode=ExecutionMode.RECEDING, io=IO)
+    for delay_ms in (70, 400, 90, 80):
+        pace.note_delay(delay_ms * NS_PER_MS)
+    assert pace.delay_ns == 85 * NS_PER_MS
+    assert pace.due_ns(running_chunk()) == STAMP_NS + (400 - 85) * NS_PER_MS
+
+
 def test_settled_rows_lie_on_the_running_plan() -> None:
     rows = settled_rows(
         running_chunk(), stamp_ns=STAMP_NS + 150 * NS_PER_MS, period_ns=PERIOD_NS, delay_ns=230 * NS_PER_MS

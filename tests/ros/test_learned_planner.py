@@ -99,6 +99,7 @@ class Bench:
         self.calls = BoundedCalls[PolicyAnswer]("actor")
         self.answers: list[str] = []
         self.divergences: list[float] = []
+        self.asked_ns: list[int] = []
         self.task_done = False
 
     def parts(self) -> PlannerParts:
@@ -112,6 +113,7 @@ class Bench:
             before_answer=lambda _half: None,
             on_answer=lambda half, _answer: self.answers.append(half.bundle_id),
             on_divergence=lambda _bundle, divergence, _guard: self.divergences.append(divergence.value),
+            ask=lambda: self.asked_ns.append(self.clock.now_ns()),
             clock=self.clock,
         )
 
@@ -196,6 +198,49 @@ def test_the_receding_pace_skips_foresights_until_the_next_answer_is_due(bench: 
         bench.clock.advance(33 * NS_PER_MS)
     assert len(due_ms) == 3
     assert all(300 <= second - first <= 400 for first, second in itertools.pairwise(due_ms)), due_ms
+
+
+def test_a_foresight_is_asked_for_once_and_only_when_an_answer_is_due(bench: Bench) -> None:
+    planner = bench.planner()
+    assert not planner.wait(0.0), "the imagination has been asked, and has not answered"
+    assert not planner.wait(0.0)
+    assert len(bench.asked_ns) == 1
+    bench.see()
+    assert planner.wait(0.0)
+    assert planner.plan() is not None
+    bench.clock.advance(300 * NS_PER_MS)
+    bench.see()
+    assert planner.wait(0.0), "one that nobody asked for is looked at"
+    assert planner.plan() is None
+    assert not planner.wait(0.0)
+    assert len(bench.asked_ns) == 1, "its fourth row is due after 400 ms, and an answer takes 5"
+    bench.clock.advance(96 * NS_PER_MS)
+    assert not planner.wait(0.0)
+    assert len(bench.asked_ns) == 2
+
+
+def test_in_realtime_the_next_foresight_is_asked_for_before_this_one_is_answered(bench: Bench) -> None:
+    actor = bench.halves["old/1"].actor
+    planner = bench.planner(ExecutionMode.REALTIME)
+    bench.see()
+    assert planner.wait(0.0)
+    with actor.gate:
+        asker = threading.Thread(target=planner.plan)
+        asker.start()
+        assert actor.asked.wait(10.0)
+        assert len(bench.asked_ns) == 1
+    asker.join()
+    assert not planner.wait(0.0)
+    assert len(bench.asked_ns) == 1, "and not once more"
+
+
+def test_waiting_ends_where_an_answer_becomes_due(bench: Bench) -> None:
+    planner = bench.planner()
+    bench.see()
+    assert planner.plan() is not None
+    bench.clock.advance(390 * NS_PER_MS)
+    assert not planner.wait(0.02), "the answer is due in 5 ms, but no foresight comes"
+    assert len(bench.asked_ns) == 1
 
 
 def test_realtime_hands_the_settled_rows_of_the_running_plan_to_the_head(bench: Bench) -> None:

@@ -10,7 +10,10 @@ from mola_core.contracts.errors import ChunkRejectedError, ConfigError
 from mola_core.contracts.site import Site, load_site
 from mola_core.control.servo_types import ServoState
 from mola_twin.cell import layout
+from mola_twin.expert.clearance import Grasp, Obstacle, choose
 from mola_twin.expert.expert import Expert, make_expert
+from mola_twin.expert.pick_place import BLOCK_ROOM_M
+from mola_twin.expert.tool_path import ToolPose
 from mola_twin.expert.trials import TrialSettings, run_trial
 from mola_twin.lockstep import LockstepRig
 from mola_twin.tasks.instructions import TASKS
@@ -169,6 +172,19 @@ def test_who_takes_over_with_the_thing_in_hand_goes_on_with_it(
         assert stages[0] == next_stage
         assert not {"above", "descend"} & set(stages)
         assert rig.success().done, rig.success().conditions
+
+
+@pytest.mark.parametrize(("turned", "taken"), [(0.0, -0.7), (0.2, 0.87), (-0.2, -0.7)])
+def test_a_block_is_taken_by_the_sides_that_the_tool_is_nearer_to(turned: float, taken: float) -> None:
+    grasps = [Grasp(ToolPose(-0.5, 0.0, 0.02, yaw), 0.85) for yaw in (-0.7, 0.87)]
+    assert choose(grasps, (), turned=turned, enough_m=BLOCK_ROOM_M).pose.yaw == taken
+
+
+def test_a_block_is_taken_by_the_other_sides_where_something_is_in_the_way() -> None:
+    grasps = [Grasp(ToolPose(-0.5, 0.0, 0.02, yaw), 0.85) for yaw in (0.0, 1.57)]
+    beside = Obstacle(-0.5, 0.05, 0.0, 0.02, 0.02, 0.0, 0.04)
+    assert choose(grasps, (), turned=0.0, enough_m=BLOCK_ROOM_M).pose.yaw == 0.0
+    assert choose(grasps, (beside,), turned=0.0, enough_m=BLOCK_ROOM_M).pose.yaw == 1.57
 
 
 def _act(rig: LockstepRig, expert: Expert, *, until: str = "") -> list[str]:

@@ -24,6 +24,7 @@ from mola_core.teachers.labelling import Part, label_dataset
 from mola_core.teachers.protocol import TeacherError, TeacherSettings, open_teacher
 from mola_twin.cell.layout import BLOCKS
 from mola_twin.cell.model import build_cell_model
+from mola_twin.evaluation_rig import EvaluationRig
 from mola_twin.generation import lead
 from mola_twin.generation.campaign import EpisodeMaker
 from mola_twin.generation.demonstration import Demonstration, FailedEpisode, demonstrate
@@ -416,6 +417,27 @@ def test_a_policy_leads_and_the_expert_takes_over(monkeypatch: pytest.MonkeyPatc
     assert 0.02 < drift < 0.08
     assert np.linalg.norm(made.action[15, :3] - made.state[15, 6:9]) < 0.01, "the expert begins where the arm is"
     assert made.action[16:, 6].min() == 0.0
+
+
+def test_what_a_lead_decides_comes_into_force_as_late_as_on_a_rig(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lead, "open_source", lambda _choice: _Wanderer())
+    monkeypatch.setattr(lead, "PolicySource", _Wanderer)
+    leading = lead.Lead(LeadPlan(policy="somewhere", identity="none", longest_delay_s=0.3))
+    with LockstepRig(load_site(SITE)) as twin:
+        twin.reset(task="press_button", seed=10_000)
+        rig = EvaluationRig(twin)
+        view = rig.observe()
+
+    def changes(seed: int) -> tuple[int, ...]:
+        """Periods of 0.1 s in which another decision came into force; decided is in every fifth."""
+        leading.begin(EpisodeStart(task="press_button", seed=seed, variant="id", instruction="press", time_limit_s=9.0))
+        views = [replace(view, stamp_ns=view.stamp_ns + period * 100_000_000) for period in range(15)]
+        starts_ns = [leading.act(rig, each).start_ns for each in views]
+        return tuple(period for period in range(1, 15) if starts_ns[period] != starts_ns[period - 1])
+
+    found = [changes(seed) for seed in range(12)]
+    assert set(found) == {(6, 11), (7, 12), (8, 13)}
+    assert found == [changes(seed) for seed in range(12)], "the same episode has the same delay"
 
 
 class _Spoiler(_Wanderer):

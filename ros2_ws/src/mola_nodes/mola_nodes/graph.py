@@ -42,7 +42,7 @@ from mola_interfaces.srv import (
 )
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from std_msgs.msg import Bool, Float64, String
+from std_msgs.msg import Bool, Empty, Float64, String
 from std_srvs.srv import Trigger
 
 NAMESPACE = "/mola"
@@ -128,6 +128,8 @@ TASK_DONE = Service(f"{NAMESPACE}/task_done", Trigger)
 
 INSTRUCTION = Topic(f"{NAMESPACE}/instruction", String, LATCHED)
 """What the policy is to do now; empty while nobody wants anything, and nothing is imagined then."""
+FORESIGHT_WANTED = Topic(f"{NAMESPACE}/foresight_wanted", Empty, NEWEST)
+"""The policy's answer is due: imagine what is seen now, at once."""
 FORESIGHT = Topic(f"{NAMESPACE}/foresight", Foresight, NEWEST)
 LATENT_ACTIONS = Topic(f"{NAMESPACE}/latent_actions", LatentActions, STATE)
 POLICY_HEALTH = Topic(f"{NAMESPACE}/policy_health", PolicyHealth, STATE)
@@ -288,7 +290,7 @@ def imagination_node(roles: Iterable[str]) -> NodeGraph:
     return NodeGraph(
         name=IMAGINATION,
         publishes=(FORESIGHT, HALF_STATUS, DIAGNOSTICS, NODE_HEARTBEATS, *(preview_topic(role) for role in roles)),
-        subscribes=(INSTRUCTION, BUNDLE_WISH, *(camera_topics(role).color for role in roles)),
+        subscribes=(INSTRUCTION, FORESIGHT_WANTED, BUNDLE_WISH, *(camera_topics(role).color for role in roles)),
     )
 
 
@@ -299,6 +301,7 @@ def policy_node(roles: Iterable[str]) -> NodeGraph:
         publishes=(
             ACTION_CHUNK,
             INSTRUCTION,
+            FORESIGHT_WANTED,
             LATENT_ACTIONS,
             POLICY_HEALTH,
             HALF_STATUS,
@@ -350,10 +353,10 @@ def nodes(*, roles: Iterable[str]) -> tuple[NodeGraph, ...]:
 
 
 def recorded_topics(*, roles: Iterable[str]) -> tuple[Topic, ...]:
-    """What an episode holds: all that anybody publishes, but for foresights (large, and made of recorded frames anew) and the
-    recorder's own keys.
+    """What an episode holds: all that anybody publishes, but for foresights (large, and made of recorded frames anew),
+    the wish for them, and the recorder's own keys.
     """
-    left_out = (FORESIGHT, EPISODE_KEY)
+    left_out = (FORESIGHT, FORESIGHT_WANTED, EPISODE_KEY)
     topics = {topic.name: topic for node in _recorded_nodes(roles) for topic in node.publishes if topic not in left_out}
     return tuple(topics.values())
 

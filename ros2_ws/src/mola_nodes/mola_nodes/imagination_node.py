@@ -42,7 +42,9 @@ class ImaginationParams(SiteParams):
     models: Annotated[str, Param("Folder of bundles, <name>/<version>/")] = "models"
     threads: Annotated[int, Param("Threads of each CPU engine; 0: the runtime's choice", minimum=0, maximum=64)] = 1
     preview_hz: Annotated[float, Param("Pictures for people; 0: none", unit="Hz", minimum=0.0, maximum=10.0)] = 1.0
-    max_hz: Annotated[float, Param("Foresights a second at most", unit="Hz", minimum=0.1, maximum=100.0)] = 10.0
+    unasked_hz: Annotated[
+        float, Param("Foresights a second while the policy asks for none", unit="Hz", minimum=0.1, maximum=100.0)
+    ] = 2.0
     late_ms: Annotated[float, Param("A bundle slower than this is taken out", unit="ms", minimum=1, maximum=10_000)] = (
         400.0
     )
@@ -80,7 +82,7 @@ class ImaginationNode(MolaNode[ImaginationParams]):
             stale_ms=self._site.safety.max_observation_age_ms,
             late_ms=self.params.late_ms,
             shadow_every=self.params.shadow_every,
-            max_hz=self.params.max_hz,
+            unasked_hz=self.params.unasked_hz,
         )
         shadow = stack.enter_context(ImaginationShadow(slot=self._slot, deliver=self._deliver))
         self._loop = ImaginationLoop(
@@ -101,6 +103,7 @@ class ImaginationNode(MolaNode[ImaginationParams]):
         for role in self._site.cameras:
             self.open_subscription(graph.camera_topics(role).color, partial(frames.note, role), stack)
         self.open_subscription(graph.INSTRUCTION, self._on_instruction, stack)
+        self.open_subscription(graph.FORESIGHT_WANTED, lambda _message: self._loop.ask(), stack)
         # the loop itself looks after its slot while nothing is asked for
         HalfReports(self, HALF, slot=self._slot, runs=self._loop.runs, idle=lambda: False, stack=stack)
 
@@ -117,4 +120,4 @@ class ImaginationNode(MolaNode[ImaginationParams]):
 
 def main() -> NoReturn:
     """Entry point of the executable."""
-    run_node(ImaginationNode, urgent=False)
+    run_node(ImaginationNode)

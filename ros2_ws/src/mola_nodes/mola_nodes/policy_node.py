@@ -78,6 +78,7 @@ class PolicyNode(MolaNode[PolicyParams]):
             before_answer=lambda half: self._modalities.apply(half.actor),
             on_answer=self._outputs.show_answer,
             on_divergence=self._outputs.show_divergence,
+            ask=self._outputs.ask,
             clock=self.system_clock,
         )
         stack.enter_context(ActorShadow(self._parts))
@@ -114,7 +115,7 @@ class PolicyNode(MolaNode[PolicyParams]):
         foresights.forget()
         self._outputs.announce(instruction)
         try:
-            with ThinkingPlanner(planner, wait=foresights.wait, wake=newest.nudge) as thinking:
+            with ThinkingPlanner(planner, wait=planner.wait, wake=newest.nudge) as thinking:
                 drive(
                     Rollout(
                         source=SOURCE,

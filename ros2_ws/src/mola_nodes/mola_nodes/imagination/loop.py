@@ -46,8 +46,9 @@ class LoopSettings:
     """A bundle that takes longer is taken out of service by :class:`mola_nodes.policy.lateness.Lateness`."""
     shadow_every: int
     """Turns of the bundle in service for one of the staged bundle, in the shadow."""
-    max_hz: float
-    """Turns a second at most: what imagining leaves of a shared processor, cameras and arm live on."""
+    unasked_hz: float
+    """Turns a second while nobody asks for one: so often imagination is held against the world between two answers. What imagining
+    leaves of a shared processor, cameras and arm live on."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class ImaginationLoop:
         self.newest: tuple[ImaginationHalf, Foresight] | None = None
         """For the preview."""
         self._stop = threading.Event()
+        self._wanted = threading.Event()
+        """Asked for, or the end."""
         self._thread = threading.Thread(target=self._run, name="imagination", daemon=True)
 
     def __enter__(self) -> Self:
@@ -100,8 +103,13 @@ class ImaginationLoop:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        self._wanted.set()
         self._thread.join()
         self._calls.__exit__(None, None, None)
+
+    def ask(self) -> None:
+        """Somebody waits for a foresight of what is seen now. From any thread."""
+        self._wanted.set()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -109,11 +117,13 @@ class ImaginationLoop:
                 self.runs.pause()
                 self._slot.active()
                 self._stop.wait(_WAIT_S / 10)
+                self._wanted.clear()  # a run's first foresight is imagined without being asked for
             elif self._frames.wait(self._settings.lead_role, after_ns=self._last_ns, timeout_s=_WAIT_S):
                 begin_ns = self._clock.monotonic_ns()
+                self._wanted.clear()
                 self.turn()
                 elapsed_s = (self._clock.monotonic_ns() - begin_ns) / NS_PER_S
-                self._stop.wait(max(1.0 / self._settings.max_hz - elapsed_s, 0.0))
+                self._wanted.wait(max(1.0 / self._settings.unasked_hz - elapsed_s, 0.0))
 
     def turn(self) -> None:
         """Imagine once from the newest frames."""

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from mola_interfaces.action import RunPolicy
 
-from mola_core.contracts.clock import NS_PER_MS, Clock
+from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, Clock
 from mola_core.contracts.errors import MolaError
 from mola_core.contracts.io_spec import IoSpec
 from mola_core.contracts.site import SafetySpec
@@ -62,6 +62,8 @@ class PlannerParts:
     on_answer: Callable[[ActorHalf, PolicyAnswer], None]
     """Every answer that becomes a chunk, and whose it is."""
     on_divergence: Callable[[str, Divergence, DivergenceGuard], None]
+    ask: Callable[[], None]
+    """Has the imagination look now."""
     clock: Clock
 
 
@@ -89,6 +91,8 @@ class LearnedPlanner:
         self._guard = DivergenceGuard(safety)
         self._pace: Pace | None = None
         self._running: ActionChunk | None = None
+        self._asked = False
+        """Since the last foresight came."""
         self._begun_ns = parts.clock.monotonic_ns()
 
     @property
@@ -115,10 +119,31 @@ class LearnedPlanner:
             )
         return None
 
+    def wait(self, timeout_s: float) -> bool:
+        """Whether a foresight came within ``timeout_s``; where an answer is due, or becomes due meanwhile, one is asked for."""
+        if not self._asked and not self._wait_until_due(timeout_s):
+            return self._parts.foresights.wait(0.0)
+        if not self._asked:
+            self._ask()
+        return self._parts.foresights.wait(timeout_s)
+
+    def _ask(self) -> None:
+        self._parts.ask()
+        self._asked = True
+
+    def _wait_until_due(self, timeout_s: float) -> bool:
+        """Whether an answer is due; a foresight that comes before, unasked for, is looked at first."""
+        due_ns = 0 if self._pace is None else self._pace.due_ns(self._running)
+        left_s = max((due_ns - self._parts.clock.now_ns()) / NS_PER_S, 0.0)
+        return not self._parts.foresights.wait(min(left_s, timeout_s)) and left_s <= timeout_s
+
     def plan(self) -> ActionChunk | None:
         """The answer to the newest foresight, if one is due."""
         foresight = self._parts.foresights.take()
-        if foresight is None or foresight.instruction != self._instruction:
+        if foresight is None:
+            return None
+        self._asked = False
+        if foresight.instruction != self._instruction:
             return None
         self._parts.slot.active()  # what was retired may go
         half = self._parts.slot.get(foresight.bundle_id)
@@ -128,6 +153,8 @@ class LearnedPlanner:
         pace = self._pace = self._pace or Pace(mode=self._mode, io=half.io)
         if not pace.due(self._running, now_ns=self._parts.clock.now_ns()):
             return None
+        if self._mode is ExecutionMode.REALTIME:
+            self._ask()  # the next is imagined while this one is answered
         answer = self._answer(half, foresight, pace=pace)
         if answer is None:
             return None

@@ -4,7 +4,7 @@ import itertools
 from contextlib import ExitStack
 from typing import Any
 
-from std_msgs.msg import String
+from std_msgs.msg import Empty, String
 
 from mola_core.contracts.types import ActionChunk
 from mola_core.runtime.divergence import Divergence, DivergenceGuard
@@ -27,6 +27,7 @@ class PolicyOutputs:
         self._answers = itertools.count()
         self._chunks = node.open_publisher(graph.ACTION_CHUNK, stack)
         self._instruction = node.open_publisher(graph.INSTRUCTION, stack)
+        self._wanted = node.open_publisher(graph.FORESIGHT_WANTED, stack)
         self._latents = node.open_publisher(graph.LATENT_ACTIONS, stack)
         self._health = node.open_publisher(graph.POLICY_HEALTH, stack)
         self._diagnostics = node.open_publisher(graph.DIAGNOSTICS, stack)
@@ -38,6 +39,10 @@ class PolicyOutputs:
     def announce(self, instruction: str) -> None:
         """To the imagination; empty when nothing is wanted any more."""
         self._instruction.publish(String(data=instruction))
+
+    def ask(self) -> None:
+        """To the imagination: an answer is due."""
+        self._wanted.publish(Empty())
 
     def show_answer(self, half: ActorHalf, answer: PolicyAnswer) -> None:
         """Its latent actions and codes."""

@@ -128,8 +128,11 @@ def choose(
     *,
     places: Sequence[ToolPose] = (),
     lean: tuple[float, float] = (0.0, 0.0),
+    turned: float = 0.0,
+    enough_m: float = ENOUGH_M,
 ) -> Grasp:
-    """The candidate with most room, at the grasp and (same turn) at each of ``places``; among equals, little turning.
+    """The candidate with most room, at the grasp and (same turn) at each of ``places``; among those with ``enough_m`` of it, the one
+    with the least turn from ``turned``, rad.
 
     ``lean`` is a direction in the base frame: of equals on two sides of a thing, the one further along it. Without it something
     nobody can see decides between them, and who imitates learns to waver.
@@ -141,7 +144,7 @@ def choose(
             there = ToolPose(place.x, place.y, place.z, grasp.pose.yaw)
             room = min(room, clearance(Grasp(there, grasp.opening), things))
         along = lean[0] * grasp.pose.x + lean[1] * grasp.pose.y
-        return min(room, ENOUGH_M) - TURN_COST * abs(grasp.pose.yaw) + LEAN_COST * along
+        return min(room, enough_m) - TURN_COST * abs(grasp.pose.yaw - turned) + LEAN_COST * along
 
     return max(candidates, key=score)
 

@@ -21,6 +21,8 @@ MOVED_M = 0.008
 """An object that moved by more before it is in the hand is reached for anew."""
 DROPPED_M = 0.035
 """An object further than this from where it was held has been lost."""
+BLOCK_ROOM_M = 0.004
+"""More room than that beside the fingers does not decide how a block is taken."""
 BOWL_SIDE = (0.0, -1.0)
 """The bowl is taken on this side (base frame) where there is room: the wrist camera then looks across it."""
 
@@ -169,7 +171,12 @@ class GrabBowl:
 
 
 class StackBlocks:
-    """Put the named block on the other named one."""
+    """Put the named block on the other named one.
+
+    A block can be taken by either pair of its sides. The pair that needs less turning from where the tool is now is taken wherever the
+    fingers have room: that shows in the wrist's picture, and who begins to turn there has decided. (By the turn from home, a policy
+    that imitated it wavered over blocks at 45 degrees, and who took over from it there could be turning either way.)
+    """
 
     def begin(self, truth: Truth, tool: ToolPose) -> Sequence[Stage]:
         """See :class:`mola_twin.expert.stages.Skill`."""
@@ -184,7 +191,9 @@ class StackBlocks:
         things = obstacles(truth, ignore=(truth.stack_top, truth.stack_bottom))
         place = ToolPose(*over, rest_z + grip_z - z, 0.0)
         self._reach = Reach.again(truth, truth.stack_top, tool) or Reach(
-            truth.stack_top, top.position.copy(), choose(candidates, things, places=[place])
+            truth.stack_top,
+            top.position.copy(),
+            choose(candidates, things, places=[place], turned=tool.yaw, enough_m=BLOCK_ROOM_M),
         )
         place_z = rest_z + self._reach.grasp.pose.z - z
         name = truth.stack_top

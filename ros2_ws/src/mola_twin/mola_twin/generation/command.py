@@ -59,6 +59,12 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--lead-s", type=float, default=12.0, help="the longest time that it leads, s (12)")
     parser.add_argument(
+        "--lead-delay-ms",
+        type=float,
+        default=0.0,
+        help="the longest delay of what it decides; each episode draws its own, ms (0)",
+    )
+    parser.add_argument(
         "--until",
         choices=("home", "done"),
         default="done",
@@ -144,7 +150,11 @@ def _plan(arguments: argparse.Namespace, site: "Site") -> "GenerationPlan":
                 miss_probability=arguments.miss_probability,
                 arm_jitter_rad=arguments.arm_jitter,
             ),
-            lead=None if arguments.lead is None else lead_plan(arguments.lead, longest_s=arguments.lead_s),
+            lead=None
+            if arguments.lead is None
+            else lead_plan(
+                arguments.lead, longest_s=arguments.lead_s, longest_delay_s=arguments.lead_delay_ms / 1000.0
+            ),
             label_stride=arguments.labels,
         )
     except ValidationError as error:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mola_core.contracts.clock import NS_PER_S
 from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.rig import EpisodeStart, LockstepRig, RigView
 from mola_core.contracts.types import ActionChunk
@@ -20,7 +21,7 @@ from mola_twin.generation.plan import LeadPlan
 _SOONER_S = (0.5, 2.0)
 
 
-def lead_plan(policy: str, *, longest_s: float) -> LeadPlan:
+def lead_plan(policy: str, *, longest_s: float, longest_delay_s: float = 0.0) -> LeadPlan:
     """The plan of a lead by the checkpoint or bundle in the folder ``policy``.
 
     Raises:
@@ -29,7 +30,8 @@ def lead_plan(policy: str, *, longest_s: float) -> LeadPlan:
     """
     if policy in WITHOUT_POLICY:
         raise ConfigError(f"--lead {policy} is no policy: give the folder of a checkpoint or bundle")
-    return LeadPlan(policy=policy, identity=identity_of(PolicyChoice(policy)), longest_s=longest_s)
+    identity = identity_of(PolicyChoice(policy))
+    return LeadPlan(policy=policy, identity=identity, longest_s=longest_s, longest_delay_s=longest_delay_s)
 
 
 class Lead:
@@ -43,7 +45,9 @@ class Lead:
         self._source = source
         self._sequence = itertools.count()
         self._chunk: ActionChunk | None = None
-        self._decided_ns = 0
+        self._coming: ActionChunk | None = None
+        """Decided, and not yet in force."""
+        self._decided_ns, self._delay_ns = 0, 0
 
     def until_s(self, key: str) -> tuple[float, float]:
         """For how long the policy leads in the episode ``key``, and how much sooner it has to end if that went wrong, s."""
@@ -54,11 +58,16 @@ class Lead:
         """An episode begins; the same one again leads to the same, bit for bit."""
         self._source.begin(start)
         self._sequence = itertools.count()
-        self._chunk = None
+        self._chunk = self._coming = None
+        rng = np.random.default_rng([zlib.crc32(f"{start.task}:{start.seed}".encode()), 2])
+        self._delay_ns = round(rng.uniform(0.0, self.plan.longest_delay_s) * NS_PER_S)
 
     def act(self, rig: LockstepRig, view: RigView) -> ActionChunk:
         """What to do for the next period, having seen ``view``; call it every period."""
         now_ns = view.stamp_ns
         if self._chunk is None or now_ns - self._decided_ns >= self._source.execute_ns:
-            self._chunk, self._decided_ns = self._source.decide(rig, view).chunk, now_ns
+            self._coming, self._decided_ns = self._source.decide(rig, view).chunk, now_ns
+        if self._chunk is None or (self._coming is not None and now_ns - self._decided_ns >= self._delay_ns):
+            self._chunk, self._coming = self._coming, None
+        assert self._chunk is not None  # noqa: S101  # decided above, at the latest now
         return replace(self._chunk, sequence=next(self._sequence), alive_stamp_ns=now_ns)

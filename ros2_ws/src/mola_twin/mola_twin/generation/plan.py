@@ -42,6 +42,8 @@ class LeadPlan(BaseModel):
     shortest_s: float = Field(default=1.0, ge=0.0, le=60.0)
     longest_s: float = Field(default=12.0, ge=0.0, le=60.0)
     """Each episode draws its own time in between."""
+    longest_delay_s: float = Field(default=0.0, ge=0.0, le=1.0)
+    """What it decides comes into force that much later, as on a rig; each episode draws its own delay, from 0 on."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
