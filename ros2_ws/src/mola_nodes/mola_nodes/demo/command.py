@@ -41,8 +41,8 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--seed",
         type=int,
-        default=3,
-        help="start positions (default: %(default)s, where the policy that ships does all tasks in lockstep)",
+        default=44,
+        help="start positions (default: %(default)s, where the policy that ships does all tasks in lockstep, and 250 ms late)",
     )
     parser.add_argument("--host", default="127.0.0.2", help="loopback address for the twin (default: %(default)s)")
     parser.add_argument(
