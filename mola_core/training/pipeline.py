@@ -212,13 +212,25 @@ def _differences(old: object, new: object, where: str = "") -> list[str]:
 
 
 def _policy_before(run: Run) -> Checkpoint | None:
-    """The policy that goes on learning, from other demonstrations for instance; None where this one begins from earlier stages."""
+    """The policy that goes on learning, from other demonstrations for instance; None where this one begins from earlier stages, which
+    is said where it might be a surprise.
+    """
     if run.base is None or run.take:
         return None
     whole = load_checkpoint(run.base)
-    same = whole.stage == "policy" and whole.recipe.model == run.recipe.model
+    if whole.stage != "policy":
+        return None
+    differing = _differences(
+        whole.recipe.model.model_dump(mode="json"), run.recipe.model.model_dump(mode="json"), where="model"
+    )
     mixtures = whole.recipe.policy.mixture, run.recipe.policy.mixture
-    return whole if same and (mixtures[1] == "finetuned" or mixtures == ("frozen", "frozen")) else None
+    if not (mixtures[1] == "finetuned" or mixtures == ("frozen", "frozen")):
+        differing.append(f"policy.mixture was {mixtures[0]!r} and is {mixtures[1]!r}")
+    if differing:
+        run.reporter.event(
+            f"the policy of {run.base} does not go on, a new one begins: {'; '.join(differing[:3])} (--take begins with parts of it)"
+        )
+    return None if differing else whole
 
 
 def _take_over(model: Mola, stage: str, *, run: Run, encoder: SentenceEncoder, made_here: Sequence[str]) -> None:

@@ -158,6 +158,20 @@ def test_an_ablation_begins_with_what_it_shares(blobs: Path, trained: Path, tmp_
     assert not all(torch.allclose(after[name], before[name], atol=1e-4) for name in head)
 
 
+def test_a_policy_that_begins_anew_says_why(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    reporter = SilentReporter()
+    reporter.event = said.append  # type: ignore[method-assign]
+    base = trained / "policy" / "final"
+    train(run_of(tmp_path / "1", blobs, short("twin-tiny", "policy.steps=1"), base=base, reporter=reporter), ["policy"])
+    assert said == [], "the same network goes on"
+    other = short("twin-tiny", "policy.steps=1", "model.head.max_prefix=2")
+    train(run_of(tmp_path / "2", blobs, other, base=base, reporter=reporter), ["policy"])
+    assert said == [
+        f"the policy of {base} does not go on, a new one begins: model.head.max_prefix was 0 and is 2 (--take begins with parts of it)"
+    ]
+
+
 def test_another_seed_reads_the_same_caches(blobs: Path, trained: Path, tmp_path: Path) -> None:
     before = sorted(path.name for path in (trained / "caches").iterdir())
     recipe = short("twin-tiny", "seed=5")
