@@ -99,6 +99,8 @@ def _controls(text: str) -> list[Control]:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    from mola_core.evaluation.policies import WITHOUT_POLICY  # noqa: PLC0415  # help stays fast
+
     for name, low, high in (
         ("trials", 1, 100_000),
         ("workers", 1, 256),
@@ -110,6 +112,8 @@ def _check(arguments: argparse.Namespace) -> None:
             raise EvaluationError(f"--{name.replace('_', '-')} {value} is outside {low}..{high}")
     if arguments.settle and arguments.delay_ms == 0.0:
         raise EvaluationError("--settle is about what is executed during --delay-ms, which is 0")
+    if arguments.settle and arguments.policy in WITHOUT_POLICY:
+        raise EvaluationError(f"--policy {arguments.policy} plans nothing that --settle could tell it of")
     if arguments.time_limit_s is not None and arguments.time_limit_s <= 0:
         raise EvaluationError(f"--time-limit-s {arguments.time_limit_s} is not positive")
     if not arguments.site.is_file():

@@ -339,6 +339,7 @@ def test_a_bundle_cannot_be_looked_into(tmp_path: Path) -> None:
         (["--control", "none,blindfold"], "--control blindfold is not known; choose from none"),
         (["--variant", "id,lighting", "--out", "results.jsonl"], "--out is one file, and 2 tables are asked for"),
         (["--delay-ms", "9999"], "--delay-ms 9999.0 is outside"),
+        (["--settle", "--policy", "hold", "--delay-ms", "9"], "--policy hold plans nothing that --settle could tell"),
         (["--settle"], "--settle is about what is executed during --delay-ms, which is 0"),
         (["--time-limit-s", "-1"], "--time-limit-s -1.0 is not positive"),
         (["--site", "nowhere.yaml"], "site file nowhere.yaml does not exist"),

@@ -1,6 +1,7 @@
 """When the imagination looks: at its own slow pace, and at once when it is asked to; its half and its frames are faked."""
 
 import queue
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,14 +80,14 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> "Bench":
+def bench() -> Iterator["Bench"]:
     half = FakeHalf(FakeImagination())
     slot = EngineSlot[FakeHalf](lambda _bundle_id: half)
     slot.want(Wanted(1, active="old/1", staged=""))
     with slot:
         while not slot.report().ready:
             pass
-        yield Bench(slot)  # type: ignore[misc]
+        yield Bench(slot)
 
 
 def test_it_looks_at_once_when_asked_and_otherwise_at_its_own_pace(bench: Bench) -> None:
@@ -94,8 +95,8 @@ def test_it_looks_at_once_when_asked_and_otherwise_at_its_own_pace(bench: Bench)
         bench.see()
         with pytest.raises(queue.Empty):
             bench.delivered.get(timeout=0.1)
-        bench.instruction = "press"
         first_ns = bench.see()
+        bench.instruction = "press"
         assert bench.delivered.get(timeout=PATIENCE_S) == first_ns, "the first of a run is not asked for"
         second_ns = bench.see()
         with pytest.raises(queue.Empty):
@@ -123,6 +124,12 @@ def test_a_wish_does_not_outlive_its_run(bench: Bench) -> None:
         bench.delivered.get(timeout=PATIENCE_S)
         bench.instruction = ""
         bench.loop.ask()
+        bench.see()
+        with pytest.raises(queue.Empty):
+            bench.delivered.get(timeout=0.3)
+        first_ns = bench.see()
+        bench.instruction = "open"
+        assert bench.delivered.get(timeout=PATIENCE_S) == first_ns
         bench.see()
         with pytest.raises(queue.Empty):
             bench.delivered.get(timeout=0.3)

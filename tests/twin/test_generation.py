@@ -481,4 +481,6 @@ def test_a_lead_without_a_policy_is_refused(tmp_path: Path, capsys: pytest.Captu
     assert "is neither expert nor hold nor a folder with" in capsys.readouterr().err
     assert main([*words, "--lead", "expert"]) == 2
     assert "--lead expert is no policy" in capsys.readouterr().err
+    assert main([*words, "--lead-delay-ms", "300"]) == 2
+    assert "--lead-delay-ms is about what --lead decides" in capsys.readouterr().err
     assert not (tmp_path / "demos.generation").exists()

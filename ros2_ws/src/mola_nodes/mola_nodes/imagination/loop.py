@@ -117,7 +117,6 @@ class ImaginationLoop:
                 self.runs.pause()
                 self._slot.active()
                 self._stop.wait(_WAIT_S / 10)
-                self._wanted.clear()  # a run's first foresight is imagined without being asked for
             elif self._frames.wait(self._settings.lead_role, after_ns=self._last_ns, timeout_s=_WAIT_S):
                 begin_ns = self._clock.monotonic_ns()
                 self._wanted.clear()

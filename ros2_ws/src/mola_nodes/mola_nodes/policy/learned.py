@@ -121,21 +121,20 @@ class LearnedPlanner:
 
     def wait(self, timeout_s: float) -> bool:
         """Whether a foresight came within ``timeout_s``; where an answer is due, or becomes due meanwhile, one is asked for."""
-        if not self._asked and not self._wait_until_due(timeout_s):
-            return self._parts.foresights.wait(0.0)
+        foresights = self._parts.foresights
         if not self._asked:
+            due_ns = 0 if self._pace is None else self._pace.due_ns(self._running)
+            left_s = max((due_ns - self._parts.clock.now_ns()) / NS_PER_S, 0.0)
+            if foresights.wait(min(left_s, timeout_s)):
+                return True  # before it is due, unasked for: looked at first
+            if left_s > timeout_s:
+                return False
             self._ask()
-        return self._parts.foresights.wait(timeout_s)
+        return foresights.wait(timeout_s)
 
     def _ask(self) -> None:
         self._parts.ask()
         self._asked = True
-
-    def _wait_until_due(self, timeout_s: float) -> bool:
-        """Whether an answer is due; a foresight that comes before, unasked for, is looked at first."""
-        due_ns = 0 if self._pace is None else self._pace.due_ns(self._running)
-        left_s = max((due_ns - self._parts.clock.now_ns()) / NS_PER_S, 0.0)
-        return not self._parts.foresights.wait(min(left_s, timeout_s)) and left_s <= timeout_s
 
     def plan(self) -> ActionChunk | None:
         """The answer to the newest foresight, if one is due."""

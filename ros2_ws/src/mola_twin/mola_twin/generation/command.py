@@ -126,6 +126,8 @@ def _plan(arguments: argparse.Namespace, site: "Site") -> "GenerationPlan":
 
     words = [name.strip() for name in arguments.tasks.split(",")]
     names = [name for word in words for name in (TASKS if word == "all" else (word,))]
+    if arguments.lead is None and arguments.lead_delay_ms:
+        raise ConfigError("--lead-delay-ms is about what --lead decides; name a checkpoint or bundle there")
     require_training_seeds(arguments.first_seed, arguments.episodes)
     if arguments.variant not in VARIANTS:
         raise ConfigError(f"--variant {arguments.variant!r} is not known; choose one of {', '.join(VARIANTS)}")
