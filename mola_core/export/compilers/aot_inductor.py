@@ -6,6 +6,7 @@ import torch
 
 from mola_core.export.compilers.protocol import CompileJob
 from mola_core.export.errors import ExportError
+from mola_core.export.gpu_layout import lay_out_for_gpu
 from mola_core.export.torch_engine import empty_inputs
 from mola_core.runtime.machine import gpu_arch
 
@@ -32,12 +33,15 @@ class AotInductorCompiler:
             )
         device = "cpu" if job.arch == "cpu" else "cuda"
         module = job.module.to(device)
+        if device == "cuda":
+            lay_out_for_gpu(module)
         with torch.inference_mode():
             program = torch.export.export(module, tuple(empty_inputs(module.inputs, device=device)))
         written = torch._inductor.aoti_compile_and_package(  # noqa: SLF001  # the documented entry point
             program,
             package_path=str(job.out),
-            inductor_configs={"max_autotune": device == "cuda", "freezing": device == "cpu"},
+            # no max_autotune: on an H200 it spent minutes on the small model to find that the libraries' own kernels are the fastest
+            inductor_configs={"freezing": device == "cpu"},
         )
         if not Path(written).is_file():
             raise ExportError(f"AOTInductor built no engine of {job.stage}")

@@ -14,6 +14,7 @@ from mola_nodes.demo.homing import Homing
 from mola_nodes.demo.judge import TwinJudge
 from mola_nodes.demo.learned import LearnedDemo, bundles_to_show
 from mola_nodes.demo.pace import paced_twin
+from mola_nodes.demo.store import fresh_store
 from mola_nodes.running_twin import DEFAULT_HOST, RunningTwin
 from mola_twin.tasks.instructions import TASKS
 from mola_twin.world_client import WorldClient, WorldStart
@@ -97,7 +98,7 @@ def _learned_demo(options: DemoOptions, *, say: Callable[[str], None]) -> Learne
     if options.policy == SCRIPTED:
         return None
     bundles = options.bundles or bundles_to_show(options.models)
-    return LearnedDemo(models=options.models, bundles=bundles, store=options.out / "episodes", say=say)
+    return LearnedDemo(models=options.models, bundles=bundles, store=fresh_store(options.out / "episodes"), say=say)
 
 
 @dataclass(frozen=True)
