@@ -92,26 +92,29 @@ def train(run: Run, stages: Sequence[str]) -> Path:
     if run.take and (run.base is None or "policy" not in wanted):
         raise ConfigError("--take is for stage III, and needs --from with a policy's checkpoint")
     _claim(run)
+    base = None if run.base is None else load_checkpoint(run.base)  # once: its weights are digested
     final = run.folder
     encoder: SentenceEncoder | None = None
     for number, name in enumerate(wanted):
         stage_final = run.folder / name / FINAL
         if not (stage_final / "checkpoint.json").is_file():
             encoder = encoder or build_encoder(run.recipe.model.language, weights=run.language_weights)
-            stage_final = _train_one(run, name, encoder=encoder, made_here=wanted[:number])
+            stage_final = _train_one(run, name, base=base, encoder=encoder, made_here=wanted[:number])
         final = stage_final
     return final
 
 
-def _train_one(run: Run, name: str, *, encoder: SentenceEncoder, made_here: Sequence[str]) -> Path:
+def _train_one(
+    run: Run, name: str, *, base: Checkpoint | None, encoder: SentenceEncoder, made_here: Sequence[str]
+) -> Path:
     recipe = run.recipe
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     model = build_mola(recipe.model)
-    before = _policy_before(run) if name == "policy" and not made_here else None
+    before = _policy_before(run, base) if name == "policy" and not made_here else None
     if before is None:
-        _take_over(model, name, run=run, encoder=encoder, made_here=made_here)
-        if name == "policy":
-            _take_parts(model, run)
+        _take_over(model, name, run=run, base=base, encoder=encoder, made_here=made_here)
+        if name == "policy" and base is not None:
+            _take_parts(model, run.take, base=base)
     else:
         require_encoder(before, encoder.digest)
         put_weights(model, model_weights(before), where=str(before.path))
@@ -211,52 +214,44 @@ def _differences(old: object, new: object, where: str = "") -> list[str]:
 # --- what a stage takes from the stages before ------------------------------------------------------------------------
 
 
-def _policy_before(run: Run) -> Checkpoint | None:
+def _policy_before(run: Run, base: Checkpoint | None) -> Checkpoint | None:
     """The policy that goes on learning, from other demonstrations for instance; None where this one begins from earlier stages, which
     is said where it might be a surprise.
     """
-    if run.base is None or run.take:
-        return None
-    whole = load_checkpoint(run.base)
-    if whole.stage != "policy":
+    if base is None or run.take or base.stage != "policy":
         return None
     differing = _differences(
-        whole.recipe.model.model_dump(mode="json"), run.recipe.model.model_dump(mode="json"), where="model"
+        base.recipe.model.model_dump(mode="json"), run.recipe.model.model_dump(mode="json"), where="model"
     )
-    mixtures = whole.recipe.policy.mixture, run.recipe.policy.mixture
+    mixtures = base.recipe.policy.mixture, run.recipe.policy.mixture
     if not (mixtures[1] == "finetuned" or mixtures == ("frozen", "frozen")):
         differing.append(f"policy.mixture was {mixtures[0]!r} and is {mixtures[1]!r}")
     if differing:
         run.reporter.event(
             f"the policy of {run.base} does not go on, a new one begins: {'; '.join(differing[:3])} (--take begins with parts of it)"
         )
-    return None if differing else whole
+    return None if differing else base
 
 
-def _take_over(model: Mola, stage: str, *, run: Run, encoder: SentenceEncoder, made_here: Sequence[str]) -> None:
-    """Load the parts of ``model`` that earlier stages have made: those of this call, those of ``run.base``, or this run's of before.
+def _take_over(
+    model: Mola, stage: str, *, run: Run, base: Checkpoint | None, encoder: SentenceEncoder, made_here: Sequence[str]
+) -> None:
+    """Load the parts of ``model`` that earlier stages have made: those of this call, those of ``base``, or this run's of before.
 
     Raises:
         CheckpointError: an earlier stage has not been run, or its checkpoint is of another architecture or sentence encoder.
     """
-    base = run.base
-    if stage == "video" and base is not None and _reaches(base, stage):
-        whole = load_checkpoint(base)
-        if whole.recipe.model.backbone == run.recipe.model.backbone:
-            require_encoder(whole, encoder.digest)
-            weights = under(read_weights(whole), MODEL_PREFIX + "backbone")
-            put_weights(model.get_submodule("backbone"), weights, where=f"{base}, backbone")
-            return
+    goes_on = base is not None and _reaches(base, stage) and base.recipe.model.backbone == run.recipe.model.backbone
+    if stage == "video" and base is not None and goes_on:
+        require_encoder(base, encoder.digest)
+        weights = under(read_weights(base), MODEL_PREFIX + "backbone")
+        put_weights(model.get_submodule("backbone"), weights, where=f"{base.path}, backbone")
+        return
     for source, parts in _needed(stage, run.recipe):
-        path = run.folder / source / FINAL
         if base is not None and source not in made_here and _reaches(base, source):
-            path = base
-        if not (path / "checkpoint.json").is_file():
-            raise CheckpointError(
-                f"stage {stage} builds on stage {source}, and {path} is not there; train that first, or name a checkpoint "
-                "with --from"
-            )
-        made = load_checkpoint(path)
+            made = base
+        else:
+            made = _made_before(run.folder / source / FINAL, source=source, stage=stage)
         if source != _WITHOUT_WORDS:
             require_encoder(made, encoder.digest)
         weights = read_weights(made)
@@ -264,31 +259,39 @@ def _take_over(model: Mola, stage: str, *, run: Run, encoder: SentenceEncoder, m
             module, own = model.get_submodule(part), under(weights, MODEL_PREFIX + part)
             if isinstance(module, MixtureOfIdms):
                 own = module.without_others(own)  # a smaller mixture takes the members that it has
-            put_weights(module, own, where=f"{path}, {part}")
+            put_weights(module, own, where=f"{made.path}, {part}")
 
 
-def _take_parts(model: Mola, run: Run) -> None:
-    """Load ``run.take`` from the policy of ``run.base``.
+def _made_before(path: Path, *, source: str, stage: str) -> Checkpoint:
+    if not (path / "checkpoint.json").is_file():
+        raise CheckpointError(
+            f"stage {stage} builds on stage {source}, and {path} is not there; train that first, or name a checkpoint "
+            "with --from"
+        )
+    return load_checkpoint(path)
+
+
+def _take_parts(model: Mola, take: Sequence[str], *, base: Checkpoint) -> None:
+    """Load the parts ``take`` from the policy of ``base``.
 
     Raises:
         CheckpointError: that is no policy's checkpoint, or the part is of another architecture.
         ConfigError: the model has no such part.
     """
-    if run.base is None or not run.take:
+    if not take:
         return
-    made = load_checkpoint(run.base)
-    if made.stage != "policy":
-        raise CheckpointError(f"{run.base} is of stage {made.stage}; --take needs a policy's checkpoint")
-    parts, weights = dict(model.named_children()), model_weights(made)
-    for name in run.take:
+    if base.stage != "policy":
+        raise CheckpointError(f"{base.path} is of stage {base.stage}; --take needs a policy's checkpoint")
+    parts, weights = dict(model.named_children()), model_weights(base)
+    for name in take:
         if name not in parts:
             raise ConfigError(f"--take {name}: no part of this model; it has {', '.join(parts)}")
-        put_weights(parts[name], under(weights, name), where=f"{run.base}, {name}")
+        put_weights(parts[name], under(weights, name), where=f"{base.path}, {name}")
 
 
-def _reaches(base: Path, source: str) -> bool:
-    """Whether the checkpoint ``base`` was written in stage ``source`` or a later one."""
-    return STAGES.index(load_checkpoint(base).stage) >= STAGES.index(source)
+def _reaches(base: Checkpoint, source: str) -> bool:
+    """Whether ``base`` was written in stage ``source`` or a later one."""
+    return STAGES.index(base.stage) >= STAGES.index(source)
 
 
 def _needed(stage: str, recipe: Recipe) -> list[tuple[str, tuple[str, ...]]]:
