@@ -138,6 +138,8 @@ class Manifest(_Record):
     modalities: tuple[str, ...]
     passes_on: tuple[str, ...]
     """Names of the tensors that go from the imagination to the actor."""
+    max_settled: int = Field(default=0, ge=0)
+    """The most rows of a running plan that its head can continue; 0: it was shown none in training, and is not told of any."""
     language: BundledLanguageRecord | LanguageRecord
     stages: dict[Stage, StageRecord]
     builds: tuple[BuildRecord, ...] = Field(min_length=1)

@@ -75,7 +75,7 @@ def _run(campaign: Campaign, episode: Episode) -> Rollout:
         logging.disable(logging.WARNING)  # what stops an arm is in its rollout's outcome
         _Worker.rig = open_rig(campaign.rig, site=campaign.site)
         _Worker.source = open_source(
-            campaign.choice, settle_ns=campaign.settings.delay_ns if campaign.settings.settle else 0
+            campaign.choice, settle_ns=0 if campaign.settings.untold else campaign.settings.delay_ns
         )
         _Worker.campaign = campaign
     return run_episode(campaign, episode, rig=_Worker.rig, source=_Worker.source)

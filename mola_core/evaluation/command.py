@@ -43,9 +43,9 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--execute-steps", type=int, help="rows executed before the next chunk (the policy's own)")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="simulated inference (0)")
     parser.add_argument(
-        "--settle",
+        "--untold",
         action="store_true",
-        help="tell the policy which rows are executed during --delay-ms, as mode realtime does",
+        help="do not tell the policy which rows are executed during --delay-ms, as the graph does where its head can be told",
     )
     parser.add_argument("--time-limit-s", type=float, help="simulated seconds for an episode (the task's own)")
     parser.add_argument("--runtime", help="runner of a bundle's engines (the first that runs here)")
@@ -110,10 +110,10 @@ def _check(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and not low <= value <= high:
             raise EvaluationError(f"--{name.replace('_', '-')} {value} is outside {low}..{high}")
-    if arguments.settle and arguments.delay_ms == 0.0:
-        raise EvaluationError("--settle is about what is executed during --delay-ms, which is 0")
-    if arguments.settle and arguments.policy in WITHOUT_POLICY:
-        raise EvaluationError(f"--policy {arguments.policy} plans nothing that --settle could tell it of")
+    if arguments.untold and arguments.delay_ms == 0.0:
+        raise EvaluationError("--untold is about what is executed during --delay-ms, which is 0")
+    if arguments.untold and arguments.policy in WITHOUT_POLICY:
+        raise EvaluationError(f"--policy {arguments.policy} plans nothing that it could be told of; leave --untold out")
     if arguments.time_limit_s is not None and arguments.time_limit_s <= 0:
         raise EvaluationError(f"--time-limit-s {arguments.time_limit_s} is not positive")
     if not arguments.site.is_file():
@@ -180,11 +180,11 @@ def _campaign(arguments: argparse.Namespace, variant: str, control: Control) -> 
         control=control,
         execute_steps=arguments.execute_steps,
         delay_ms=arguments.delay_ms,
-        settle=arguments.settle,
+        untold=arguments.untold,
         time_limit_s=arguments.time_limit_s,
     )
     settings = RolloutSettings(
-        delay_ns=round(arguments.delay_ms * NS_PER_MS), settle=arguments.settle, time_limit_s=arguments.time_limit_s
+        delay_ns=round(arguments.delay_ms * NS_PER_MS), untold=arguments.untold, time_limit_s=arguments.time_limit_s
     )
     campaign = Campaign(rig=arguments.rig, site=arguments.site, choice=choice, settings=settings, films=arguments.films)
     return campaign, conditions

@@ -24,7 +24,7 @@ class Conditions:
     control: Control = "none"
     execute_steps: int | None = None
     delay_ms: float = 0.0
-    settle: bool = False
+    untold: bool = False
     time_limit_s: float | None = None
 
     @property

@@ -34,8 +34,8 @@ class RolloutSettings:
 
     delay_ns: int = 0
     """Simulated inference: from the observation to the moment at which its chunk reaches the arm."""
-    settle: bool = False
-    """Whether the policy is told what is executed meanwhile."""
+    untold: bool = False
+    """Whether the policy is not told what is executed meanwhile."""
     time_limit_s: float | None = None
     """None: the task's own."""
 

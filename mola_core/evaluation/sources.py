@@ -74,10 +74,10 @@ class PolicySource:
 
     def __init__(self, policy: Policy, *, execute_steps: int | None = None, settle_ns: int = 0) -> None:
         """``execute_steps`` replaces the policy's own. What will be executed of the running chunk within ``settle_ns``, because the
-        next takes so long to the arm, is handed to the policy as settled.
+        next takes so long to the arm, is handed to a policy that can continue it as settled.
 
         Raises:
-            EvaluationError: more steps than the horizon has rows, or settled rows for a policy that cannot continue them.
+            EvaluationError: more steps than the horizon has rows.
         """
         io = policy.io_spec
         self._steps = execute_steps or io.execute_steps
@@ -89,10 +89,6 @@ class PolicySource:
         self._instruction = ""
         self._seed = 0
         self._asked = 0
-        if settle_ns and not policy.continues_plans:
-            raise EvaluationError(
-                f"--settle: the head of {policy.bundle_id} cannot continue settled rows; only a flow head can"
-            )
         self._settle_ns = settle_ns
         self._running: ActionChunk | None = None
 
@@ -126,7 +122,13 @@ class PolicySource:
         if self._running is None:
             return None
         period_ns = self.policy.io_spec.contract.period_ns
-        return settled_rows(self._running, stamp_ns=stamp_ns, period_ns=period_ns, delay_ns=self._settle_ns)
+        return settled_rows(
+            self._running,
+            stamp_ns=stamp_ns,
+            period_ns=period_ns,
+            delay_ns=self._settle_ns,
+            at_most=self.policy.max_settled,
+        )
 
     def _chunk(self, answer: PolicyAnswer) -> ActionChunk:
         period_ns = self.policy.io_spec.contract.period_ns

@@ -16,7 +16,7 @@ from mola_core.export.errors import ExportError
 from mola_core.export.onnx import MIN_ONNXRUNTIME, export_stage, num_parameters
 from mola_core.export.precision_search import Cut, parts_to_keep
 from mola_core.export.reference import golden_of
-from mola_core.export.stages import StageModule, StageOptions, passes_on, stages_of
+from mola_core.export.stages import StageModule, StageOptions, max_settled_of, passes_on, stages_of
 from mola_core.export.text_encoder import record_text, write_text
 from mola_core.export.weights_file import share_weights
 from mola_core.nets.language import ClipText
@@ -214,6 +214,7 @@ def _manifest(
         normalization=model.normalization,
         modalities=tuple(model.mola.mixture.members) if model.mola.mixture is not None else (),
         passes_on=passes_on(exported),
+        max_settled=max_settled_of(model.mola),
         language=LanguageRecord(encoder=language.encoder, digest=model.language.digest, length=language.length),
         stages=records,
         builds=tuple(builds),

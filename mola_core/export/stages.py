@@ -142,7 +142,7 @@ class ActorStage(StageModule):
         super().__init__(mola, options=options)
         self.modalities = tuple(mola.mixture.members) if mola.mixture is not None else ()
         feature_dtype = "float32" if options.precision == "fp32" else "float16"
-        has_prefix = isinstance(mola.head, FlowHead)
+        has_prefix = max_settled_of(mola) > 0
         self.inputs = actor_specs(mola, io=io, feature_dtype=feature_dtype, has_prefix=has_prefix)
         self.outputs = (stages.ACTIONS, *self._told(stages.codes_of), *self._told(stages.latent_actions_of))
 
@@ -186,7 +186,7 @@ class ActorStage(StageModule):
         head = self.mola.head
         noise = given[stages.ACTION_NOISE][None].to(self.dtype)
         steps = self.options.action_steps or head.default_steps
-        if not isinstance(head, FlowHead):
+        if stages.PREFIX_ACTIONS not in given or not isinstance(head, FlowHead):
             return head.sample(condition, noise=noise, steps=steps)
         settled = Prefix(
             actions=given[stages.PREFIX_ACTIONS][None].to(self.dtype), settled=given[stages.PREFIX_SETTLED][None]
@@ -204,6 +204,11 @@ class ActorStage(StageModule):
 
     def _told(self, name_of: Callable[[str], str]) -> tuple[str, ...]:
         return tuple(name_of(name) for name in self.modalities)
+
+
+def max_settled_of(mola: Mola) -> int:
+    """The most rows that the head of ``mola`` can be told are settled: as many as training showed it."""
+    return min(mola.head.config.max_prefix, mola.config.horizon - 1) if isinstance(mola.head, FlowHead) else 0
 
 
 def stages_of(mola: Mola, *, io: IoSpec, options: StageOptions) -> dict[Stage, StageModule]:

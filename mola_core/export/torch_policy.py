@@ -7,7 +7,7 @@ from pathlib import Path
 from mola_core.contracts.io_spec import IoSpec
 from mola_core.contracts.normalization import Normalization
 from mola_core.export.from_checkpoint import normalization_of
-from mola_core.export.stages import StageOptions, passes_on, stages_of
+from mola_core.export.stages import StageOptions, max_settled_of, passes_on, stages_of
 from mola_core.export.torch_engine import Mode, TorchEngine
 from mola_core.nets.mola import Mola
 from mola_core.runtime.engine_policy import EngineActor, EngineImagination, Identity
@@ -72,6 +72,7 @@ def torch_policy(
         normalization=normalization,
         language=language,
         modalities=tuple(mola.mixture.members) if mola.mixture is not None else (),
+        max_settled=max_settled_of(mola),
     )
     return TorchPolicy(io_spec=io, imagination=imagination, actor=actor, engines=engines)
 

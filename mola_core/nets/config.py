@@ -339,7 +339,8 @@ class FlowHeadConfig(NetConfig):
     draws: int = Field(default=1, ge=1)
     """Noises and flow times tried in training for each condition, which is encoded once."""
     max_prefix: int = Field(default=0, ge=0)
-    """Rows already committed that training may show clean, so that ``sample`` can continue them."""
+    """Rows already committed that training may show clean, so that ``sample`` can continue as many; 0: none, and the head is not told
+    of any."""
 
 
 class EdmHeadConfig(NetConfig):

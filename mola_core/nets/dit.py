@@ -4,8 +4,10 @@ The condition does not depend on how far denoising has come, so it is encoded on
 M = 1 + L + N + 1 + MQ tokens of the context (words and state only where configured).
 """
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mola_core.nets.attention import Attention, FeedForward
@@ -70,15 +72,33 @@ class _DecoderLayer(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(
-        self, x: Float[Tensor, "B K D"], *, time: Float[Tensor, "B #K D"], context: Float[Tensor, "B M D"]
+        self,
+        x: Float[Tensor, "B K D"],
+        *,
+        time: Float[Tensor, "B #K D"],
+        context: Float[Tensor, "B M D"],
+        settled: "Settled | None" = None,
     ) -> Float[Tensor, "B K D"]:
-        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = self.modulation(nn.functional.silu(time)).chunk(6, dim=-1)
+        modulation = self.modulation(nn.functional.silu(time))  # B #K 6D
+        if settled is not None:
+            modulation = torch.where(settled.rows, self.modulation(nn.functional.silu(settled.time)), modulation)
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = modulation.chunk(6, dim=-1)
         inner = self.norm_attention(x) * (1 + scale) + shift
         x = x + gate * self.dropout(self.attention(inner, causal=self.causal))
         x = x + self.dropout(self.cross(self.norm_context(x), context=context, causal=self.causal_context))
         inner = self.norm_mlp(x) * (1 + scale_mlp) + shift_mlp
         out: Tensor = x + gate_mlp * self.mlp(inner)
         return out
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Rows that stand at a time of their own. What follows from either time is computed for one row and then chosen, so that where
+    times are constants an exporter folds it away.
+    """
+
+    rows: Bool[Tensor, "B K 1"]
+    time: Float[Tensor, "B 1 D"]
 
 
 class ContextEncoder(nn.Module):
@@ -126,7 +146,7 @@ class ContextEncoder(nn.Module):
 
 
 class ActionTransformer(nn.Module):
-    """Noisy action rows, their time (of each, or one for all), and the context → a vector for each row."""
+    """Noisy action rows, their time (of each, or one for all, settled ones excepted), and the context → a vector for each row."""
 
     def __init__(self, config: DitConfig, sizes: HeadSizes) -> None:
         super().__init__()
@@ -144,12 +164,22 @@ class ActionTransformer(nn.Module):
         return out
 
     def forward(
-        self, noisy: Float[Tensor, "B K A"], *, time: Float[Tensor, "B #K"], context: Float[Tensor, "B M D"]
+        self,
+        noisy: Float[Tensor, "B K A"],
+        *,
+        time: Float[Tensor, "B #K"],
+        context: Float[Tensor, "B M D"],
+        settled: Bool[Tensor, "B K"] | None = None,
+        settled_time: Float[Tensor, "B 1"] | None = None,
     ) -> Float[Tensor, "B K A"]:
+        """``settled`` rows stand at ``settled_time`` instead."""
         x = self.rows(noisy) + self.positions  # B K D
         told = self.time(time)  # B 1 D, or B K D where rows differ
+        apart = None
+        if settled is not None and settled_time is not None:
+            apart = Settled(rows=settled[..., None], time=self.time(settled_time))
         for layer in self.layers:
-            x = layer(x, time=told, context=context)
+            x = layer(x, time=told, context=context, settled=apart)
         out: Tensor = self.leave(self.norm(x))
         return out
 

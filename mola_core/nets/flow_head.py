@@ -28,7 +28,9 @@ class Prefix:
 
 
 class FlowHead(nn.Module):
-    """An ``ActionHead``; each row has a flow time of its own, and settled rows stand at 1."""
+    """An ``ActionHead``; where training showed it settled rows (``max_prefix``), those stand clean at flow time 1 and it continues
+    them. Forcing rows on a head that never was shown any takes it off its own path: it did worse in closed loop than untold.
+    """
 
     def __init__(self, config: FlowHeadConfig, sizes: HeadSizes) -> None:
         super().__init__()
@@ -66,7 +68,11 @@ class FlowHead(nn.Module):
         steps: int,
         prefix: Prefix | None = None,
     ) -> Float[Tensor, "B K A"]:
-        """Euler steps from ``noise``; with a prefix, its rows come back as they were and the others fit them."""
+        """Euler steps from ``noise``; with a prefix, its rows come back as they were and the others fit them.
+
+        Raises:
+            ValueError: a prefix for a head that was shown none in training.
+        """
         return self.sample_from(self.transformer.context(condition), noise=noise, steps=steps, prefix=prefix)
 
     def sample_from(
@@ -77,28 +83,23 @@ class FlowHead(nn.Module):
         steps: int,
         prefix: Prefix | None = None,
     ) -> Float[Tensor, "B K A"]:
-        actions = noise
+        if prefix is not None and not self.config.max_prefix:
+            raise ValueError(
+                "this head was shown no settled rows in training (max_prefix is 0) and cannot continue any"
+            )
+        actions = _begun(noise, prefix)
+        at_one = torch.full((len(noise), 1), TIME_SCALE, dtype=noise.dtype, device=noise.device)
         for step in range(steps):
-            now = step / steps
-            flow_t = torch.full((len(noise), 1), now, dtype=noise.dtype, device=noise.device)  # B 1, of all rows
-            if prefix is not None:
-                actions, flow_t = self._with_prefix(prefix, actions, noise=noise, flow_t=flow_t)
-            actions = actions + self.transformer(actions, time=TIME_SCALE * flow_t, context=context) / steps
-        if prefix is not None:
-            actions = torch.where(prefix.settled[..., None], prefix.actions, actions)
+            now = torch.full((len(noise), 1), TIME_SCALE * step / steps, dtype=noise.dtype, device=noise.device)
+            velocity = self.transformer(
+                actions,
+                time=now,
+                context=context,
+                settled=None if prefix is None else prefix.settled,
+                settled_time=None if prefix is None else at_one,
+            )
+            actions = _begun(actions + velocity / steps, prefix)
         return actions
-
-    def _with_prefix(
-        self, prefix: Prefix, actions: Tensor, *, noise: Tensor, flow_t: Tensor
-    ) -> tuple[Float[Tensor, "B K A"], Float[Tensor, "B #K"]]:
-        """Settled rows clean at time 1 where training showed that; otherwise at the common time on their own straight path."""
-        settled = prefix.settled[..., None]
-        if self.config.max_prefix:
-            # filled, not chosen by ``where``: that would copy the number from the host, which a CUDA graph cannot capture
-            flow_t = flow_t.expand_as(prefix.settled).masked_fill(prefix.settled, 1.0)
-            return torch.where(settled, prefix.actions, actions), flow_t
-        on_path = (1 - flow_t[..., None]) * noise + flow_t[..., None] * prefix.actions
-        return torch.where(settled, on_path, actions), flow_t
 
     def _drawn_prefix(self, batch: int, rows: int, *, device: torch.device) -> Bool[Tensor, "B K"]:
         """Half of the batch without a prefix, the rest with one of 1 … ``max_prefix`` rows."""
@@ -108,3 +109,8 @@ class FlowHead(nn.Module):
         lengths = torch.randint(1, longest + 1, (batch, 1), device=device)
         lengths = lengths * (torch.rand(batch, 1, device=device) < 0.5)
         return torch.arange(rows, device=device)[None] < lengths
+
+
+def _begun(actions: Float[Tensor, "B K A"], prefix: Prefix | None) -> Float[Tensor, "B K A"]:
+    """``actions`` with the rows that are settled."""
+    return actions if prefix is None else torch.where(prefix.settled[..., None], prefix.actions, actions)

@@ -100,6 +100,7 @@ def open_actor(bundle: OpenedBundle) -> EngineActor:
         normalization=bundle.manifest.normalization,
         language=language,
         modalities=bundle.manifest.modalities,
+        max_settled=bundle.manifest.max_settled,
     )
 
 

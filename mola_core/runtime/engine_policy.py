@@ -161,24 +161,20 @@ class EngineActor:
         normalization: Normalization,
         language: SentenceEncoder,
         modalities: tuple[str, ...],
+        max_settled: int = 0,
     ) -> None:
         self.bundle_id = identity.bundle_id
         self.modalities = modalities
+        self.max_settled = max_settled
         self._io = identity.io_spec
         self._engine = engine
         self._normalization = normalization
         self._language = language
         self._seeds = SeedCounter()
         self._gains = np.ones(len(modalities), dtype=np.float32)
-        self._can_settle = any(spec.name == stages.PREFIX_ACTIONS for spec in engine.inputs)
         self._noise_shape = _shape_of(engine, stages.ACTION_NOISE)
         self._turn = threading.Lock()
         self._closed = False
-
-    @property
-    def continues_plans(self) -> bool:
-        """Whether ``settled`` rows may be given: the head can continue them."""
-        return self._can_settle
 
     def enable(self, modalities: frozenset[str]) -> None:
         """See :class:`mola_core.runtime.policy.Actor`."""
@@ -268,10 +264,10 @@ class EngineActor:
         rows, size = self._noise_shape
         actions, mask = np.zeros((rows, size), dtype=np.float32), np.zeros(rows, dtype=bool)
         if settled is not None and len(settled):
-            if not self._can_settle:
-                raise RuntimeInputError(f"bundle {self.bundle_id} cannot continue settled rows; only a flow head can")
-            if len(settled) >= rows:
-                raise RuntimeInputError(f"{len(settled)} rows are settled, the chunk has only {rows}")
+            if len(settled) > self.max_settled:
+                raise RuntimeInputError(
+                    f"{len(settled)} rows are settled; the head of {self.bundle_id} was shown {self.max_settled or 'none'} in training"
+                )
             actions[: len(settled)] = self._normalization.normalize_actions(settled, state=state)
             mask[: len(settled)] = True
         return {stages.PREFIX_ACTIONS: actions, stages.PREFIX_SETTLED: mask}

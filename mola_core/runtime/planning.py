@@ -93,14 +93,14 @@ def chunk_of(answer: PolicyAnswer, *, io: IoSpec, execute_steps: int, bundle_id:
 
 
 def settled_rows(
-    running: ActionChunk, *, stamp_ns: int, period_ns: int, delay_ns: int
+    running: ActionChunk, *, stamp_ns: int, period_ns: int, delay_ns: int, at_most: int
 ) -> Float[np.ndarray, "rows 7"] | None:
     """What of ``running`` will have been executed when the answer to what was seen at ``stamp_ns`` takes over.
 
-    ``ACTION_NAMES``, one row a ``period_ns`` from ``stamp_ns + period_ns`` on, up to ``delay_ns`` after ``stamp_ns``; None where the
-    running chunk does not cover all of them.
+    ``ACTION_NAMES``, one row a ``period_ns`` from ``stamp_ns + period_ns`` on, up to ``delay_ns`` after ``stamp_ns``, the first
+    ``at_most`` of them; None where there is none, or the running chunk does not cover them.
     """
-    num_rows = delay_ns // period_ns
+    num_rows = min(delay_ns // period_ns, at_most)
     if num_rows == 0 or running.space is not ActionSpace.TCP:
         return None
     places = (stamp_ns + period_ns * np.arange(1, num_rows + 1) - running.start_ns) / running.period_ns

@@ -54,11 +54,8 @@ class Actor(Protocol):
     bundle_id: str
     modalities: tuple[str, ...]
     """Inverse dynamics models it has, in order; all are enabled at first."""
-
-    @property
-    def continues_plans(self) -> bool:
-        """Whether ``settled`` rows may be given: the head can continue them."""
-        ...
+    max_settled: int
+    """The most rows that may be given as ``settled``: as many as the head was shown in training."""
 
     def act(
         self,
@@ -74,7 +71,8 @@ class Actor(Protocol):
         the time it arrives (``ACTION_NAMES``, absolute): the rest continues them.
 
         Raises:
-            RuntimeInputError: the foresight is of another bundle, or its tensors have other shapes.
+            RuntimeInputError: the foresight is of another bundle, its tensors have other shapes, or more rows are settled than the
+                head can continue.
         """
         ...
 
@@ -98,7 +96,7 @@ class Policy(Protocol):
         ...
 
     @property
-    def continues_plans(self) -> bool:
+    def max_settled(self) -> int:
         """See :class:`Actor`."""
         ...
 
@@ -131,9 +129,9 @@ class ComposedPolicy:
         return self.actor.bundle_id
 
     @property
-    def continues_plans(self) -> bool:
+    def max_settled(self) -> int:
         """Of the actor."""
-        return self.actor.continues_plans
+        return self.actor.max_settled
 
     def reset(self, *, instruction: str) -> None:
         """Nothing is remembered between calls."""

@@ -108,7 +108,7 @@ class FakePolicy:
 
     io_spec: IoSpec = IO
     bundle_id: str = "fake/1"
-    continues_plans: bool = False
+    max_settled: int = 0
     asked: list[PolicyObservation] = field(default_factory=list)
     seeds: list[int | None] = field(default_factory=list)
     settled: list[np.ndarray | None] = field(default_factory=list)
@@ -174,7 +174,7 @@ def test_while_the_policy_computes_the_arm_goes_on_with_the_plan_it_has() -> Non
 
 
 def test_what_is_executed_meanwhile_is_told_to_a_policy_that_can_continue_it() -> None:
-    policy = FakePolicy(continues_plans=True)
+    policy = FakePolicy(max_settled=4)
     rolled(FakeRig(done_after_s=0.9), policy, delay_ns=250 * NS_PER_MS, settle_ns=250 * NS_PER_MS)
     first, second, third = policy.settled
     assert first is None, "nothing runs yet"
@@ -183,11 +183,9 @@ def test_what_is_executed_meanwhile_is_told_to_a_policy_that_can_continue_it() -
     assert second.shape == (2, 7), "rows due 100 and 200 ms after what it sees; the next is due when its chunk has come"
     np.testing.assert_allclose(second[:, :6], np.tile(STATE.base_from_tcp, (2, 1)), atol=1e-9)
     np.testing.assert_allclose(second[:, 6], 0.5)
-    told = FakePolicy(continues_plans=True)
-    rolled(FakeRig(done_after_s=0.9), told, delay_ns=250 * NS_PER_MS)
-    assert told.settled == [None, None, None]
-    with pytest.raises(EvaluationError, match="--settle: the head of fake/1 cannot continue settled rows"):
-        PolicySource(FakePolicy(), settle_ns=1)
+    for untold, settle_ns in ((FakePolicy(max_settled=4), 0), (FakePolicy(), 250 * NS_PER_MS)):
+        rolled(FakeRig(done_after_s=0.9), untold, delay_ns=250 * NS_PER_MS, settle_ns=settle_ns)
+        assert untold.settled == [None, None, None]
 
 
 def test_a_refused_chunk_leaves_the_old_plan_in_force_and_is_counted() -> None:
@@ -339,8 +337,8 @@ def test_a_bundle_cannot_be_looked_into(tmp_path: Path) -> None:
         (["--control", "none,blindfold"], "--control blindfold is not known; choose from none"),
         (["--variant", "id,lighting", "--out", "results.jsonl"], "--out is one file, and 2 tables are asked for"),
         (["--delay-ms", "9999"], "--delay-ms 9999.0 is outside"),
-        (["--settle", "--policy", "hold", "--delay-ms", "9"], "--policy hold plans nothing that --settle could tell"),
-        (["--settle"], "--settle is about what is executed during --delay-ms, which is 0"),
+        (["--untold", "--policy", "hold", "--delay-ms", "9"], "--policy hold plans nothing that it could be told of"),
+        (["--untold"], "--untold is about what is executed during --delay-ms, which is 0"),
         (["--time-limit-s", "-1"], "--time-limit-s -1.0 is not positive"),
         (["--site", "nowhere.yaml"], "site file nowhere.yaml does not exist"),
     ],

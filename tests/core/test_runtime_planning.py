@@ -71,19 +71,26 @@ def test_one_hiccup_does_not_cut_short_what_is_meant_to_be_executed() -> None:
 
 
 def test_settled_rows_lie_on_the_running_plan() -> None:
-    rows = settled_rows(
-        running_chunk(), stamp_ns=STAMP_NS + 150 * NS_PER_MS, period_ns=PERIOD_NS, delay_ns=230 * NS_PER_MS
-    )
+    rows = settled(later_ms=150, delay_ms=230)
     assert rows is not None
     # due at 250 and 350 ms after the first stamp: half-way between rows 1 and 2, and between rows 2 and 3
     np.testing.assert_allclose(rows[:, 0], [0.015, 0.025])
     np.testing.assert_allclose(rows[:, 6], [0.85, 0.75])
+    first = settled(later_ms=150, delay_ms=230, at_most=1)
+    assert first is not None
+    np.testing.assert_allclose(first, rows[:1])
 
 
-@pytest.mark.parametrize(("later_ms", "delay_ms"), [(0, 99), (950, 300), (-300, 250)])
-def test_nothing_is_settled_where_the_plan_does_not_reach(later_ms: int, delay_ms: int) -> None:
-    stamp_ns = STAMP_NS + later_ms * NS_PER_MS
-    assert settled_rows(running_chunk(), stamp_ns=stamp_ns, period_ns=PERIOD_NS, delay_ns=delay_ms * NS_PER_MS) is None
+@pytest.mark.parametrize(
+    ("later_ms", "delay_ms", "at_most"), [(0, 99, 8), (950, 300, 8), (-300, 250, 8), (150, 230, 0)]
+)
+def test_nothing_is_settled_where_the_plan_does_not_reach(later_ms: int, delay_ms: int, at_most: int) -> None:
+    assert settled(later_ms=later_ms, delay_ms=delay_ms, at_most=at_most) is None
+
+
+def settled(*, later_ms: int, delay_ms: int, at_most: int = 8) -> np.ndarray | None:
+    stamp_ns, delay_ns = STAMP_NS + later_ms * NS_PER_MS, delay_ms * NS_PER_MS
+    return settled_rows(running_chunk(), stamp_ns=stamp_ns, period_ns=PERIOD_NS, delay_ns=delay_ns, at_most=at_most)
 
 
 def test_a_slowed_plan_is_where_it_was_now_and_later_afterwards() -> None:

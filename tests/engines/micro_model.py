@@ -57,15 +57,21 @@ def micro_config() -> MolaConfig:
                 num_queries=2, layers=1, width=16, heads=2, mlp_width=16, codebook=CodebookConfig(size=8, width=4)
             ),
         ),
-        head=FlowHeadConfig(dit=DitConfig(width=16, heads=2, encoder_layers=1, decoder_layers=1), steps=2),
+        head=FlowHeadConfig(
+            dit=DitConfig(width=16, heads=2, encoder_layers=1, decoder_layers=1), steps=2, max_prefix=2
+        ),
     )
 
 
 def micro_model(*, seed: int = 0) -> Exportable:
     """Random weights; small steps, so that an arm can follow what it asks."""
     torch.manual_seed(seed)
+    mola = build_mola(micro_config())
+    for name, weight in mola.named_parameters():
+        if ".modulation." in name:  # begins at zero: rows of a chunk would know nothing of each other, nor of their times
+            torch.nn.init.normal_(weight, std=0.3)
     return Exportable(
-        mola=build_mola(micro_config()),
+        mola=mola,
         io=micro_io(),
         normalization=Normalization(
             state=Scaling(offset=(0.0,) * 13, scale=(1.0,) * 13),

@@ -11,6 +11,7 @@ from mola_core.contracts.geometry import rotation_from_rotvec
 from mola_core.export.exporting import Exportable
 from mola_core.export.stages import StageOptions
 from mola_core.export.torch_policy import torch_policy
+from mola_core.nets.mola import build_mola
 from mola_core.runtime import stages
 from mola_core.runtime.bundle_policy import BundlePolicy, open_bundle_policy
 from mola_core.runtime.engine_policy import Identity
@@ -86,15 +87,44 @@ def test_a_modality_that_is_off_gives_zeros_and_changes_the_answer(policy: Bundl
         actor.enable(frozenset({"colour"}))
 
 
-def test_settled_rows_come_back_as_they_were(policy: BundlePolicy) -> None:
-    first = policy.act(observation(), noise_seed=1)
-    settled = np.column_stack([first.targets, first.openings])[1:3]
-    assert first.foresight is not None
-    answer = policy.actor.act(first.foresight, state=STATE, noise_seed=9, settled=settled)
+def test_settled_rows_come_back_as_they_were_and_engines_continue_them_as_torch_does(
+    policy: BundlePolicy, by_torch: ComposedPolicy
+) -> None:
+    seen = observation()
+    first = policy.act(seen, noise_seed=1)
+    settled = np.column_stack([first.targets + 0.02, first.openings])[1:3]
+    answer = policy.act(seen, noise_seed=9, settled=settled)
     np.testing.assert_allclose(answer.targets[:2, :3], settled[:, :3], atol=1e-6)
     np.testing.assert_allclose(answer.openings[:2], settled[:, 6], atol=1e-6)
-    with pytest.raises(RuntimeInputError, match="7 rows are settled, the chunk has only 6"):
-        policy.actor.act(first.foresight, state=STATE, settled=np.repeat(settled[:1], 7, axis=0))
+    untold = policy.act(seen, noise_seed=9)
+    assert np.abs(answer.targets[2:, :3] - untold.targets[2:, :3]).max() > 1e-5, "the others are another answer"
+    theirs = by_torch.act(seen, noise_seed=9, settled=settled)
+    np.testing.assert_allclose(answer.targets[:, :3], theirs.targets[:, :3], atol=1e-6)
+
+
+def test_a_head_is_told_no_more_rows_than_it_was_shown(policy: BundlePolicy, by_torch: ComposedPolicy) -> None:
+    assert policy.max_settled == by_torch.max_settled == 2
+    for each in (policy, by_torch):
+        with pytest.raises(
+            RuntimeInputError, match=f"3 rows are settled; the head of {each.bundle_id} was shown 2 in training"
+        ):
+            each.act(observation(), settled=np.zeros((3, 7)))
+
+
+def test_a_head_that_was_shown_no_settled_rows_is_told_of_none(model: Exportable) -> None:
+    config = model.mola.config
+    head = config.head.model_copy(update={"max_prefix": 0})
+    policy = torch_policy(
+        build_mola(config.model_copy(update={"head": head})),
+        identity=Identity(bundle_id="micro/0", io_spec=model.io),
+        normalization=model.normalization,
+        language=model.language,
+        options=StageOptions(),
+    )
+    assert policy.max_settled == 0
+    assert stages.PREFIX_ACTIONS not in {spec.name for spec in policy.engines["actor"].inputs}
+    with pytest.raises(RuntimeInputError, match="1 rows are settled; the head of micro/0 was shown none in training"):
+        policy.act(observation(), settled=np.zeros((1, 7)))
 
 
 def test_features_may_cross_a_process_in_half_precision(policy: BundlePolicy) -> None:

@@ -134,9 +134,8 @@ def test_a_sample_counts_by_its_weight(name):
     torch.testing.assert_close(loss(torch.tensor([4.0, 0.0, 0.0, 0.0])), parts[0])
 
 
-@pytest.mark.parametrize(("name", "share"), [("flow", 0.7), ("flow, shown prefixes", 0.95)])
-def test_a_chunk_continues_its_settled_rows(name, share, two_way_head):
-    head = two_way_head(name)
+def test_a_chunk_continues_its_settled_rows(two_way_head):
+    head = two_way_head("flow, shown prefixes")
     settled = torch.tensor([[True, True, False, False]]).expand(100, -1)
     signs = torch.where(torch.arange(100) < 50, 0.8, -0.8)
     prefix = Prefix(actions=signs[:, None, None].expand(-1, 4, 1), settled=settled)
@@ -146,7 +145,9 @@ def test_a_chunk_continues_its_settled_rows(name, share, two_way_head):
 
     assert torch.equal(chunks[:, :2], prefix.actions[:, :2, 0])
     follows = (chunks[:, 2:].sign() == signs[:, None].sign()).all(dim=1).float().mean()
-    assert follows > share
+    assert follows > 0.95
+    with pytest.raises(ValueError, match="shown no settled rows in training"):
+        two_way_head("flow").sample(told(100), noise=torch.randn(100, 4, 1), steps=10, prefix=prefix)
 
 
 def test_action_bins_cover_their_span():

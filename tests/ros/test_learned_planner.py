@@ -79,7 +79,7 @@ class FakeActor:
 class FakeHalf:
     actor: FakeActor
     io: IoSpec = IO
-    continues_plans: bool = True
+    max_settled: int = 4
 
     @property
     def bundle_id(self) -> str:
@@ -241,6 +241,20 @@ def test_waiting_ends_where_an_answer_becomes_due(bench: Bench) -> None:
     bench.clock.advance(390 * NS_PER_MS)
     assert not planner.wait(0.02), "the answer is due in 5 ms, but no foresight comes"
     assert len(bench.asked_ns) == 1
+
+
+@pytest.mark.parametrize(("max_settled", "told"), [(4, [None, 2, 2]), (1, [None, 1, 1]), (0, [None, None, None])])
+def test_a_head_is_told_what_is_executed_meanwhile_as_far_as_it_can_continue_it(
+    bench: Bench, max_settled: int, told: list[int | None]
+) -> None:
+    half = bench.halves["old/1"]
+    half.max_settled, half.actor.takes_ms = max_settled, 50.0
+    planner = bench.planner()
+    for _ in told:
+        bench.see()
+        bench.clock.advance(180 * NS_PER_MS)  # on its way from the imagination
+        assert planner.plan() is not None
+    assert [None if rows is None else len(rows) for rows in half.actor.settled] == told
 
 
 def test_realtime_hands_the_settled_rows_of_the_running_plan_to_the_head(bench: Bench) -> None:

@@ -42,8 +42,8 @@ class ActorHalf(Half, Protocol):
     def io(self) -> IoSpec: ...
 
     @property
-    def continues_plans(self) -> bool:
-        """Whether its head can continue settled rows."""
+    def max_settled(self) -> int:
+        """The most rows that its head can be told are settled."""
         ...
 
 
@@ -176,12 +176,13 @@ class LearnedPlanner:
     def _answer(self, half: ActorHalf, foresight: Foresight, *, pace: Pace) -> PolicyAnswer | None:
         """None where the half erred: it is taken out of service, and the running plan goes on meanwhile."""
         settled = None
-        if self._mode is ExecutionMode.REALTIME and self._running is not None and half.continues_plans:
+        if self._running is not None:
             settled = settled_rows(
                 self._running,
                 stamp_ns=foresight.stamp_ns,
                 period_ns=half.io.contract.period_ns,
-                delay_ns=min(pace.delay_ns, (half.io.horizon - 1) * half.io.contract.period_ns),
+                delay_ns=pace.delay_ns,
+                at_most=half.max_settled,
             )
         begin_ns = self._parts.clock.monotonic_ns()
         try:
