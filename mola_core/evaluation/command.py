@@ -54,7 +54,11 @@ def register(subparsers: Any) -> None:
         "--language-weights", type=Path, metavar="FOLDER", help="of CLIP or UMT5, for a checkpoint whose recipe uses it"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
-    parser.add_argument("--out", type=Path, help="file of results to begin or continue (runs/eval/CONDITIONS.jsonl)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="file of results to begin or continue; of several tables, a folder (runs/eval/CONDITIONS.jsonl)",
+    )
     parser.add_argument("--films", type=Path, metavar="FOLDER", help="keep a film of each new rollout")
     parser.add_argument("--site", type=Path, default=_SITE, help=f"site file ({_SITE})")
     parser.add_argument("--json", action="store_true", help="one JSON document")
@@ -67,14 +71,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
     _check(arguments)
     cells = [(variant, control) for variant in _words(arguments.variant) for control in _controls(arguments.control)]
-    if arguments.out is not None and len(cells) > 1:
-        raise EvaluationError(f"--out is one file, and {len(cells)} tables are asked for; leave it out")
+    if arguments.out is not None and len(cells) > 1 and arguments.out.is_file():
+        raise EvaluationError(f"{len(cells)} tables are asked for, and --out {arguments.out} is a file; name a folder")
     _require_known(arguments, [variant for variant, _ in cells])
     reports = []
     for variant, control in cells:
         episodes = _episodes(arguments, variant)
         campaign, conditions = _campaign(arguments, variant, control)
-        results = ResultsFile(arguments.out or _RESULTS / f"{variant}-{conditions.key}.jsonl", conditions)
+        results = ResultsFile(_file_of(arguments, conditions, several=len(cells) > 1), conditions)
         results.open()
         with _Progress(episodes, results) as progress:
             run_campaign(campaign, episodes, results=results, workers=arguments.workers, progress=progress.advance)
@@ -84,6 +88,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
         print_json(measurement_report(f"eval {arguments.rig}", {"cells": reports}))
     return 0
+
+
+def _file_of(arguments: argparse.Namespace, conditions: Conditions, *, several: bool) -> Path:
+    out: Path | None = arguments.out
+    if out is None:
+        return _RESULTS / f"{conditions.variant}-{conditions.key}.jsonl"
+    return out / f"{conditions.variant}-{conditions.control}.jsonl" if several else out
 
 
 def _words(text: str) -> list[str]:

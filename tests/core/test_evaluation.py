@@ -335,7 +335,7 @@ def test_a_bundle_cannot_be_looked_into(tmp_path: Path) -> None:
         (["--task", "juggle"], "--task juggle is not known; choose from bottle_in_bin"),
         (["--variant", "id,underwater"], "--variant underwater is not known; choose from id"),
         (["--control", "none,blindfold"], "--control blindfold is not known; choose from none"),
-        (["--variant", "id,lighting", "--out", "results.jsonl"], "--out is one file, and 2 tables are asked for"),
+        (["--variant", "id,lighting", "--out", __file__], f"2 tables are asked for, and --out {__file__} is a file"),
         (["--delay-ms", "9999"], "--delay-ms 9999.0 is outside"),
         (["--untold", "--policy", "hold", "--delay-ms", "9"], "--policy hold plans nothing that it could be told of"),
         (["--untold"], "--untold is about what is executed during --delay-ms, which is 0"),
@@ -347,6 +347,16 @@ def test_what_cannot_be_meant_is_one_line(words: list[str], said: str, capsys: p
     site = str(Path(__file__).parents[2] / "launch/sites/twin.yaml")
     assert main(["eval", "twin", "--policy", "hold", "--site", site, *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_several_tables_go_into_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site = str(Path(__file__).parents[2] / "launch/sites/twin.yaml")
+    words = ["--task", "press_button", "--trials", "1", "--time-limit-s", "0.2", "--variant", "id,lighting"]
+    words += ["--workers", "1", "--site", site, "--out", str(tmp_path / "tables"), "--json"]
+    assert main(["eval", "twin", "--policy", "hold", *words]) == 0
+    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["id-none.jsonl", "lighting-none.jsonl"]
+    cells = json.loads(capsys.readouterr().out)["figures"]["cells"]
+    assert [cell["conditions"]["variant"] for cell in cells] == ["id", "lighting"]
 
 
 def test_an_unknown_rig_is_named(capsys: pytest.CaptureFixture[str]) -> None:

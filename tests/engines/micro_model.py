@@ -68,7 +68,9 @@ def micro_model(*, seed: int = 0) -> Exportable:
     torch.manual_seed(seed)
     mola = build_mola(micro_config())
     for name, weight in mola.named_parameters():
-        if ".modulation." in name:  # begins at zero: rows of a chunk would know nothing of each other, nor of their times
+        if (
+            ".modulation." in name
+        ):  # begins at zero: rows of a chunk would know nothing of each other, nor of their times
             torch.nn.init.normal_(weight, std=0.3)
     return Exportable(
         mola=mola,

@@ -168,7 +168,7 @@ def test_a_policy_that_begins_anew_says_why(blobs: Path, trained: Path, tmp_path
     other = short("twin-tiny", "policy.steps=1", "model.head.max_prefix=2")
     train(run_of(tmp_path / "2", blobs, other, base=base, reporter=reporter), ["policy"])
     assert said == [
-        f"the policy of {base} does not go on, a new one begins: model.head.max_prefix was 0 and is 2 (--take begins with parts of it)"
+        f"the policy of {base} does not go on, a new one begins: model.head.max_prefix was 4 and is 2 (--take begins with parts of it)"
     ]
 
 

@@ -65,7 +65,7 @@ def twin() -> Recipe:
             ),
             decoders=DecodersConfig(width=128, depth=2, heads=4),
         ),
-        head=FlowHeadConfig(dit=_transformer(width=128, heads=4), steps=6, early_bias=1.3, draws=2),
+        head=FlowHeadConfig(dit=_transformer(width=128, heads=4), steps=6, early_bias=1.3, draws=2, max_prefix=4),
     )
     return Recipe(
         name="twin",
