@@ -89,7 +89,8 @@ class PolicySource:
         self._instruction = ""
         self._seed = 0
         self._asked = 0
-        self._settle_ns = settle_ns
+        self.settle_ns = settle_ns
+        """May be another in each episode."""
         self._running: ActionChunk | None = None
 
     def say(self, instruction: str) -> None:
@@ -126,7 +127,7 @@ class PolicySource:
             self._running,
             stamp_ns=stamp_ns,
             period_ns=period_ns,
-            delay_ns=self._settle_ns,
+            delay_ns=self.settle_ns,
             at_most=self.policy.max_settled,
         )
 

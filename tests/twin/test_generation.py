@@ -373,6 +373,7 @@ class _Wanderer:
     """A policy that goes to the side and half closes the hand."""
 
     execute_ns = 500_000_000
+    settle_ns = 0
 
     def __init__(self) -> None:
         self.asked = 0
@@ -420,7 +421,8 @@ def test_a_policy_leads_and_the_expert_takes_over(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_a_lead_decides_comes_into_force_as_late_as_on_a_rig(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lead, "open_source", lambda _choice: _Wanderer())
+    wanderer = _Wanderer()
+    monkeypatch.setattr(lead, "open_source", lambda _choice: wanderer)
     monkeypatch.setattr(lead, "PolicySource", _Wanderer)
     leading = lead.Lead(LeadPlan(policy="somewhere", identity="none", longest_delay_s=0.3))
     with LockstepRig(load_site(SITE)) as twin:
@@ -433,7 +435,10 @@ def test_what_a_lead_decides_comes_into_force_as_late_as_on_a_rig(monkeypatch: p
         leading.begin(EpisodeStart(task="press_button", seed=seed, variant="id", instruction="press", time_limit_s=9.0))
         views = [replace(view, stamp_ns=view.stamp_ns + period * 100_000_000) for period in range(15)]
         starts_ns = [leading.act(rig, each).start_ns for each in views]
-        return tuple(period for period in range(1, 15) if starts_ns[period] != starts_ns[period - 1])
+        found = tuple(period for period in range(1, 15) if starts_ns[period] != starts_ns[period - 1])
+        assert wanderer.settle_ns <= (found[0] - 5) * 100_000_000, "it is told what is executed until then"
+        assert wanderer.settle_ns > (found[0] - 6) * 100_000_000
+        return found
 
     found = [changes(seed) for seed in range(12)]
     assert set(found) == {(6, 11), (7, 12), (8, 13)}

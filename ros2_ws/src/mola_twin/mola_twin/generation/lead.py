@@ -61,6 +61,7 @@ class Lead:
         self._chunk = self._coming = None
         rng = np.random.default_rng([zlib.crc32(f"{start.task}:{start.seed}".encode()), 2])
         self._delay_ns = round(rng.uniform(0.0, self.plan.longest_delay_s) * NS_PER_S)
+        self._source.settle_ns = self._delay_ns  # told as on a rig what is executed meanwhile
 
     def act(self, rig: LockstepRig, view: RigView) -> ActionChunk:
         """What to do for the next period, having seen ``view``; call it every period."""
