@@ -108,7 +108,10 @@ def _print(manifest: Manifest) -> None:
     )
     views = ", ".join(f"{view.camera} {view.width} x {view.height}" for view in io.views)
     period_ms = io.contract.period_ns / 1e6
-    console.print(f"sees {views}; {io.horizon} rows of {period_ms:g} ms, of which {io.execute_steps} are executed")
+    continued = f", up to {manifest.max_settled} settled ones continued" if manifest.max_settled else ""
+    console.print(
+        f"sees {views}; {io.horizon} rows of {period_ms:g} ms, of which {io.execute_steps} are executed{continued}"
+    )
     brought = ", which it brings along" if isinstance(manifest.language, BundledLanguageRecord) else ""
     modalities = ", ".join(manifest.modalities) or "none"
     console.print(f"modalities {modalities}; sentences by {manifest.language.encoder}{brought}")

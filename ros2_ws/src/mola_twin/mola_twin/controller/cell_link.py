@@ -8,7 +8,7 @@ import numpy as np
 
 from mola_core.contracts.clock import NS_PER_S
 from mola_core.contracts.errors import MolaError
-from mola_core.contracts.shared_block import SharedBlock
+from mola_core.contracts.shared_block import BlockReplacedError, SharedBlock
 from mola_twin.controller.gripper import COUNTS, Gripper
 from mola_twin.controller.robot import Robot
 from mola_twin.link import ARM_BLOCK, ARM_DTYPE, CELL_BLOCK, CELL_DTYPE
@@ -67,15 +67,17 @@ class CellLink:
 
     def read_cell(self, *, now_ns: int) -> CellReport | None:
         """What the cell last said; None without a living cell."""
-        if self._cell is not None and self._cell.is_replaced:
-            self._cell.close()
-            self._cell = self._last = None
-            self._ticks = 0
         if self._cell is None:
             self._look()
         if self._cell is None:
             return None
-        record = self._cell.try_read()
+        try:
+            record = self._cell.try_read()
+        except BlockReplacedError:  # the cell has ended; another may come
+            self._cell.close()
+            self._cell = self._last = None
+            self._ticks = 0
+            return None
         if record is not None:
             self._last = CellReport(
                 stamp_ns=int(record["stamp_ns"]),
