@@ -52,6 +52,8 @@ class Controller:
         self._network = Network(host)
         self._robot_ports = self._make_ports()
         self._reopen_ns: int | None = None
+        self._stamp_ns = 0
+        """Of the last tick."""
         try:
             for port in (*self._robot_ports, self._fault_port()):
                 self._network.open(port)
@@ -78,8 +80,11 @@ class Controller:
         if self._reopen_ns is not None and now_ns >= self._reopen_ns:
             self._reopen()
         self._network.receive(now_ns / NS_PER_S)
+        newest_ns = self._clock.now_ns()
         for behind in range(steps - 1, -1, -1):
-            self._step(stamp_ns=self._clock.now_ns() - behind * TICK_NS)
+            # a tick that came late may have been stamped later than the ticks that are made up for it now
+            self._stamp_ns = max(newest_ns - behind * TICK_NS, self._stamp_ns + 1)
+            self._step(stamp_ns=self._stamp_ns)
         self._network.send()
 
     def close(self) -> None:
