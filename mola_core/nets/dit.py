@@ -39,6 +39,17 @@ class HeadSizes:
         self.latent_width, self.num_latents = latent_width, num_latents
 
 
+@dataclass(frozen=True)
+class Settled:
+    """Rows that stand at a time of their own. What follows from either time is computed for one row and then chosen, so that where
+    times are constants an exporter folds it away.
+    """
+
+    rows: Bool[Tensor, "B K"]
+    time: Float[Tensor, "B 1 *D"]
+    """A number, or what the network has made of it."""
+
+
 class _EncoderLayer(nn.Module):
     def __init__(self, config: DitConfig) -> None:
         super().__init__()
@@ -77,11 +88,12 @@ class _DecoderLayer(nn.Module):
         *,
         time: Float[Tensor, "B #K D"],
         context: Float[Tensor, "B M D"],
-        settled: "Settled | None" = None,
+        settled: Settled | None = None,
     ) -> Float[Tensor, "B K D"]:
         modulation = self.modulation(nn.functional.silu(time))  # B #K 6D
         if settled is not None:
-            modulation = torch.where(settled.rows, self.modulation(nn.functional.silu(settled.time)), modulation)
+            theirs = self.modulation(nn.functional.silu(settled.time))
+            modulation = torch.where(settled.rows[..., None], theirs, modulation)
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = modulation.chunk(6, dim=-1)
         inner = self.norm_attention(x) * (1 + scale) + shift
         x = x + gate * self.dropout(self.attention(inner, causal=self.causal))
@@ -89,16 +101,6 @@ class _DecoderLayer(nn.Module):
         inner = self.norm_mlp(x) * (1 + scale_mlp) + shift_mlp
         out: Tensor = x + gate_mlp * self.mlp(inner)
         return out
-
-
-@dataclass(frozen=True)
-class Settled:
-    """Rows that stand at a time of their own. What follows from either time is computed for one row and then chosen, so that where
-    times are constants an exporter folds it away.
-    """
-
-    rows: Bool[Tensor, "B K 1"]
-    time: Float[Tensor, "B 1 D"]
 
 
 class ContextEncoder(nn.Module):
@@ -169,15 +171,11 @@ class ActionTransformer(nn.Module):
         *,
         time: Float[Tensor, "B #K"],
         context: Float[Tensor, "B M D"],
-        settled: Bool[Tensor, "B K"] | None = None,
-        settled_time: Float[Tensor, "B 1"] | None = None,
+        settled: Settled | None = None,
     ) -> Float[Tensor, "B K A"]:
-        """``settled`` rows stand at ``settled_time`` instead."""
         x = self.rows(noisy) + self.positions  # B K D
         told = self.time(time)  # B 1 D, or B K D where rows differ
-        apart = None
-        if settled is not None and settled_time is not None:
-            apart = Settled(rows=settled[..., None], time=self.time(settled_time))
+        apart = None if settled is None else Settled(rows=settled.rows, time=self.time(settled.time))
         for layer in self.layers:
             x = layer(x, time=told, context=context, settled=apart)
         out: Tensor = self.leave(self.norm(x))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mola_core.nets.averages import masked_mean, weighted
 from mola_core.nets.config import FlowHeadConfig
-from mola_core.nets.dit import ActionTransformer, HeadSizes
+from mola_core.nets.dit import ActionTransformer, HeadSizes, Settled
 from mola_core.nets.protocols import HeadCondition
 
 TIME_SCALE = 1000.0
@@ -88,16 +88,9 @@ class FlowHead(nn.Module):
                 "this head was shown no settled rows in training (max_prefix is 0) and cannot continue any"
             )
         actions = _begun(noise, prefix)
-        at_one = torch.full((len(noise), 1), TIME_SCALE, dtype=noise.dtype, device=noise.device)
+        settled = None if prefix is None else Settled(rows=prefix.settled, time=_at(1.0, noise))
         for step in range(steps):
-            now = torch.full((len(noise), 1), TIME_SCALE * step / steps, dtype=noise.dtype, device=noise.device)
-            velocity = self.transformer(
-                actions,
-                time=now,
-                context=context,
-                settled=None if prefix is None else prefix.settled,
-                settled_time=None if prefix is None else at_one,
-            )
+            velocity = self.transformer(actions, time=_at(step / steps, noise), context=context, settled=settled)
             actions = _begun(actions + velocity / steps, prefix)
         return actions
 
@@ -109,6 +102,11 @@ class FlowHead(nn.Module):
         lengths = torch.randint(1, longest + 1, (batch, 1), device=device)
         lengths = lengths * (torch.rand(batch, 1, device=device) < 0.5)
         return torch.arange(rows, device=device)[None] < lengths
+
+
+def _at(flow_t: float, noise: Float[Tensor, "B K A"]) -> Float[Tensor, "B 1"]:
+    """One flow time for all rows, as the network sees it."""
+    return torch.full((len(noise), 1), TIME_SCALE * flow_t, dtype=noise.dtype, device=noise.device)
 
 
 def _begun(actions: Float[Tensor, "B K A"], prefix: Prefix | None) -> Float[Tensor, "B K A"]:

@@ -61,8 +61,6 @@ class LoadedActor:
     bundle_id: str
     io: IoSpec
     actor: EngineActor
-    max_settled: int
-    """The most rows that its head can be told are settled."""
 
     def close(self) -> None:
         """Free the engine."""
@@ -125,7 +123,7 @@ class BundleShelf:
         bundle = self.open(bundle_id)
         actor = open_actor(bundle)
         _rehearse(actor)
-        return LoadedActor(bundle_id, bundle.manifest.io, actor, max_settled=actor.max_settled)
+        return LoadedActor(bundle_id, bundle.manifest.io, actor)
 
 
 def _rehearse(half: EngineImagination | EngineActor) -> None:

@@ -92,13 +92,14 @@ def train(run: Run, stages: Sequence[str]) -> Path:
     if run.take and (run.base is None or "policy" not in wanted):
         raise ConfigError("--take is for stage III, and needs --from with a policy's checkpoint")
     _claim(run)
-    base = None if run.base is None else load_checkpoint(run.base)  # once: its weights are digested
     final = run.folder
+    base: Checkpoint | None = None  # read once, and only where something is left to do: its weights are digested
     encoder: SentenceEncoder | None = None
     for number, name in enumerate(wanted):
         stage_final = run.folder / name / FINAL
         if not (stage_final / "checkpoint.json").is_file():
             encoder = encoder or build_encoder(run.recipe.model.language, weights=run.language_weights)
+            base = base or (None if run.base is None else load_checkpoint(run.base))
             stage_final = _train_one(run, name, base=base, encoder=encoder, made_here=wanted[:number])
         final = stage_final
     return final
@@ -241,8 +242,8 @@ def _take_over(
     Raises:
         CheckpointError: an earlier stage has not been run, or its checkpoint is of another architecture or sentence encoder.
     """
-    goes_on = base is not None and _reaches(base, stage) and base.recipe.model.backbone == run.recipe.model.backbone
-    if stage == "video" and base is not None and goes_on:
+    backbone = run.recipe.model.backbone
+    if stage == "video" and base is not None and _reaches(base, stage) and base.recipe.model.backbone == backbone:
         require_encoder(base, encoder.digest)
         weights = under(read_weights(base), MODEL_PREFIX + "backbone")
         put_weights(model.get_submodule("backbone"), weights, where=f"{base.path}, backbone")

@@ -48,6 +48,7 @@ class FakeActor:
     value: float = 0.01
     takes_ms: float = 5.0
     modalities: tuple[str, ...] = ()
+    max_settled: int = 4
     settled: list[np.ndarray | None] = field(default_factory=list)
     asked: threading.Event = field(default_factory=threading.Event)
     gate: threading.Lock = field(default_factory=threading.Lock)
@@ -79,7 +80,6 @@ class FakeActor:
 class FakeHalf:
     actor: FakeActor
     io: IoSpec = IO
-    max_settled: int = 4
 
     @property
     def bundle_id(self) -> str:
@@ -248,7 +248,7 @@ def test_a_head_is_told_what_is_executed_meanwhile_as_far_as_it_can_continue_it(
     bench: Bench, max_settled: int, told: list[int | None]
 ) -> None:
     half = bench.halves["old/1"]
-    half.max_settled, half.actor.takes_ms = max_settled, 50.0
+    half.actor.max_settled, half.actor.takes_ms = max_settled, 50.0
     planner = bench.planner()
     for _ in told:
         bench.see()

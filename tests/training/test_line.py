@@ -158,6 +158,13 @@ def test_an_ablation_begins_with_what_it_shares(blobs: Path, trained: Path, tmp_
     assert not all(torch.allclose(after[name], before[name], atol=1e-4) for name in head)
 
 
+def test_a_run_that_is_done_asks_no_more_for_what_it_began_with(blobs: Path, trained: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    assert train(run_of(trained, blobs, short(), base=gone), ["policy"]) == trained / "policy" / "final"
+    with pytest.raises(CheckpointError, match=f"{gone} is no checkpoint"):
+        train(run_of(tmp_path / "new", blobs, short(), base=gone), ["policy"])
+
+
 def test_a_policy_that_begins_anew_says_why(blobs: Path, trained: Path, tmp_path: Path) -> None:
     said: list[str] = []
     reporter = SilentReporter()

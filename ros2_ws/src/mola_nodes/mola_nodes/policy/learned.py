@@ -41,11 +41,6 @@ class ActorHalf(Half, Protocol):
     @property
     def io(self) -> IoSpec: ...
 
-    @property
-    def max_settled(self) -> int:
-        """The most rows that its head can be told are settled."""
-        ...
-
 
 @dataclass(frozen=True)
 class PlannerParts:
@@ -182,7 +177,7 @@ class LearnedPlanner:
                 stamp_ns=foresight.stamp_ns,
                 period_ns=half.io.contract.period_ns,
                 delay_ns=pace.delay_ns,
-                at_most=half.max_settled,
+                at_most=half.actor.max_settled,
             )
         begin_ns = self._parts.clock.monotonic_ns()
         try:
