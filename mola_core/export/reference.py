@@ -15,6 +15,8 @@ from mola_core.runtime.stages import Stage
 from mola_core.runtime.tensors import on_host
 
 SENTENCES = ("put the bottle in the bin", "stack the red block on the blue block", "open the drawer")
+_SETTLED = (2, 0, 1)
+"""Rows that are settled, by seed: the first set, which a bundle keeps, has rows of both kinds."""
 
 
 def golden_of(cut: dict[Stage, StageModule], *, language: SentenceEncoder, seed: int) -> dict[Stage, Golden]:
@@ -37,16 +39,19 @@ def golden_of(cut: dict[Stage, StageModule], *, language: SentenceEncoder, seed:
 
 
 def _drawn(shapes: dict[str, tuple[int, ...]], *, seed: int) -> dict[str, np.ndarray]:
-    """What comes from outside: pictures, state, noise; all modalities on, no row settled."""
+    """What comes from outside: pictures, state, noise, settled rows, and gains that differ, so that an engine which leaves one of them
+    out does not pass.
+    """
     rng = np.random.default_rng(seed)
+    settled = _SETTLED[seed % len(_SETTLED)]
     makers: dict[str, Callable[[tuple[int, ...]], np.ndarray]] = {
         stages.IMAGES: lambda shape: _pictures(rng, shape),
         stages.STATE: lambda shape: rng.uniform(-1, 1, size=shape).astype(np.float32),
         stages.VIDEO_NOISE: lambda shape: video_noise(seed, shape=shape),
         stages.ACTION_NOISE: lambda shape: action_noise(seed, shape=shape),
-        stages.GAINS: lambda shape: np.ones(shape, dtype=np.float32),
-        stages.PREFIX_ACTIONS: lambda shape: np.zeros(shape, dtype=np.float32),
-        stages.PREFIX_SETTLED: lambda shape: np.zeros(shape, dtype=bool),
+        stages.GAINS: lambda shape: np.linspace(1.0, 0.5, num=shape[0], dtype=np.float32),
+        stages.PREFIX_ACTIONS: lambda shape: rng.uniform(-1, 1, size=shape).astype(np.float32),
+        stages.PREFIX_SETTLED: lambda shape: np.arange(shape[0]) < settled,
     }
     return {name: make(shapes[name]) for name, make in makers.items() if name in shapes}
 

@@ -25,8 +25,9 @@ from mola_core.contracts.site import NoGripperSpec, load_site
 from mola_core.export import bundle_making
 from mola_core.export.bundle_making import make_bundle
 from mola_core.export.draft import Draft
-from mola_core.runtime.bundle_policy import OpenOptions, golden_path, open_actor, open_bundle
-from mola_core.runtime.golden import Golden, read_golden, write_golden
+from mola_core.runtime import stages
+from mola_core.runtime.bundle_policy import OpenOptions, golden_path, load_stage, open_actor, open_bundle
+from mola_core.runtime.golden import Golden, parity_of, read_golden, require_parity, write_golden
 
 CPU = Machine(arch="cpu", runtimes={"onnxruntime": "1.30.0"})
 RTX_4090 = Machine(arch="sm_89", runtimes={"onnxruntime": "1.30.0", "tensorrt_rtx": "1.7.1.116"})
@@ -153,6 +154,19 @@ def test_engines_whose_answers_differ_from_the_golden_ones_never_serve(copied: P
     with pytest.raises(BundleError, match=r"actor of bundle micro/1 .* fails its self-test"):
         open_actor(open_bundle(copied))
     open_actor(open_bundle(copied, OpenOptions(self_test=False))).close()
+
+
+@pytest.mark.parametrize("left_out", [stages.PREFIX_ACTIONS, stages.PREFIX_SETTLED, stages.GAINS])
+def test_an_engine_that_leaves_out_what_is_seldom_used_is_found_out(bundle: Path, left_out: str) -> None:
+    opened = open_bundle(bundle)
+    engine = load_stage(opened, "actor")
+    golden = read_golden(bundle / golden_path("actor"))
+    at_rest = np.ones_like if left_out == stages.GAINS else np.zeros_like
+    ignored = Golden(inputs=dict(golden.inputs) | {left_out: at_rest(golden.inputs[left_out])}, outputs=golden.outputs)
+    require_parity(parity_of(engine, golden), precision="fp32", what="the actor")
+    with pytest.raises(BundleError, match="fails its self-test"):
+        require_parity(parity_of(engine, ignored), precision="fp32", what="the actor")
+    engine.close()
 
 
 def test_a_version_is_made_once(draft: Draft, bundle: Path) -> None:
