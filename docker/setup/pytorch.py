@@ -1,6 +1,6 @@
 """torch, for training and export: the CUDA build beside an NVIDIA GPU, the CPU build elsewhere.
 
-Both share one version number, so no lock file can tell them apart; what else torch needs on a CPU is locked.
+Both share one version number, so no lock file can tell them apart; what else torch, training and export need is locked.
 """
 
 import json
@@ -29,12 +29,10 @@ def has_gpu() -> bool:
 def install(layout: Layout, *, gpu: bool, shell: Shell, variables: Mapping[str, str]) -> None:
     """SetupError where the CPU build cannot be had; CUDA's gigabytes are never fetched in its stead."""
     pip = [layout.python, "-m", "pip", "install", "--progress-bar=off"]
-    if gpu:
-        shell.run([*pip, f"torch=={VERSION}"])
-        return
-    source = cpu_source(layout.python, variables=variables)
-    shell.run([*pip, "--no-deps", "--require-hashes", "-r", REQUIREMENTS])
-    shell.run([*pip, "--no-deps", *source])
+    # beside a GPU torch brings CUDA's libraries as its dependencies, which no lock names
+    torch = [f"torch=={VERSION}"] if gpu else ["--no-deps", *cpu_source(layout.python, variables=variables)]
+    shell.run([*pip, "--no-deps", "--require-hashes", "--no-build-isolation", "-r", REQUIREMENTS])
+    shell.run([*pip, *torch])
 
 
 def cpu_source(python: Path, *, variables: Mapping[str, str]) -> list[str]:

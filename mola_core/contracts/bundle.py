@@ -17,9 +17,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.errors import MolaError
 from mola_core.contracts.io_spec import IoSpec
 from mola_core.contracts.normalization import Normalization
+from mola_core.contracts.plan_age import INFERENCE_NS, oldest_plan_ns, why_outlived
 from mola_core.contracts.preprocess import centre_crop_box
 from mola_core.contracts.site import Site
 
@@ -217,7 +219,8 @@ def require_site(manifest: Manifest, site: Site) -> None:
     """Refuse a model that cannot mean what it says on this rig.
 
     Raises:
-        BundleError: cameras that are not there or too small for its views, or no gripper.
+        BundleError: cameras that are not there or too small for its views, no gripper, or plans that are followed for longer than the
+            site allows (see :func:`require_plan_age`).
     """
     who, where, io = f"bundle {manifest.bundle_id}", f"site {site.name!r}", manifest.io
     missing = set(io.contract.cameras) - set(site.cameras)
@@ -235,6 +238,24 @@ def require_site(manifest: Manifest, site: Site) -> None:
             )
     if site.gripper.kind == "none" and "gripper_opening" in (*io.contract.state, *io.contract.action):
         raise BundleError(f"{who} was trained with a gripper, {where} has none")
+    require_plan_age(manifest, site, rows=io.execute_steps)
+
+
+def require_plan_age(manifest: Manifest, site: Site, *, rows: int) -> None:
+    """Refuse to execute ``rows`` of each chunk where the site would stop the arm before the next chunk can be there.
+
+    Raises:
+        BundleError: names both ages, and what to change.
+    """
+    period_ns, limit_ns = manifest.io.contract.period_ns, site.safety.max_observation_age_ms * NS_PER_MS
+    executed_ns = rows * period_ns
+    reason = why_outlived(executed_ns=executed_ns, inference_ns=INFERENCE_NS, limit_ns=limit_ns)
+    if reason:
+        enough_ms = oldest_plan_ns(executed_ns=executed_ns, inference_ns=INFERENCE_NS) / NS_PER_MS
+        raise BundleError(
+            f"bundle {manifest.bundle_id} executes {rows} rows of {period_ns / NS_PER_MS:g} ms on site {site.name!r}: {reason}; "
+            f"give the site's safety section {enough_ms:.0f} or more, or have fewer rows executed: mola export --execute-steps"
+        )
 
 
 def why_not(build: BuildRecord, machine: Machine) -> str:

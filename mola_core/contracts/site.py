@@ -180,8 +180,9 @@ class SafetySpec(_Section):
 
     stale_ms: int = Field(default=150, ge=20, le=2000)
     """Motion continues only on inputs younger than this; then brake, hold, and wait for the operator."""
-    max_observation_age_ms: int = Field(default=500, ge=20, le=5000)
-    """A chunk whose plan rests on inputs older than this is refused."""
+    max_observation_age_ms: int = Field(default=1500, ge=20, le=5000)
+    """A chunk whose plan rests on inputs older than this is refused: no plan is followed for longer. A policy needs what the rows
+    that it executes take, and inference (:mod:`mola_core.contracts.plan_age`); whether it still sees, ``stale_ms`` asks."""
     heartbeat_ms: int = Field(default=95, ge=20, le=1000)
     """Silence of the controller node or the lifecycle manager after which the servo process brakes."""
     divergence_slow: float | None = Field(default=None, gt=0)

@@ -83,12 +83,12 @@ STATUS_DTYPE = np.dtype(
         ("lateness_p50_ns", "i8"),
         ("lateness_p99_ns", "i8"),
         ("lateness_window_max_ns", "i8"),
-        # camera to servo: age of a chunk's oldest input at the tick that first executes it, since the process began
+        # camera to servo: age of a chunk's oldest input at the tick that first executes it, over the last window
         ("latency_count", "u8"),
         ("latency_p50_ns", "i8"),
         ("latency_p99_ns", "i8"),
         ("latency_max_ns", "i8"),
-        ("latency_last_ns", "i8"),  # of the chunk whose execution began last
+        ("latency_last_ns", "i8"),  # of the chunk whose execution began last, whenever that was
     ]
 )
 

@@ -107,14 +107,7 @@ class StatusWriter:
         record["stops"] = counters.stops
         record["overruns"] = self._overruns
         record["lateness_max_ns"] = self._lateness_max_ns
-        latency = self._core.latency
-        if record["latency_count"] != latency.count:
-            summary = latency.summary()
-            record["latency_count"] = summary.count
-            record["latency_p50_ns"] = summary.p50_ns
-            record["latency_p99_ns"] = summary.p99_ns
-            record["latency_max_ns"] = summary.max_ns
-            record["latency_last_ns"] = latency.last_ns
+        record["latency_last_ns"] = self._core.latency.last_ns
 
     def _close_window(self, now_ns: int) -> None:
         record, lateness = self._record, self._lateness.summary()
@@ -124,4 +117,10 @@ class StatusWriter:
         record["lateness_p99_ns"] = lateness.p99_ns
         record["lateness_window_max_ns"] = lateness.max_ns
         self._lateness.clear()
+        latency = self._core.latency.summary()
+        record["latency_count"] = latency.count
+        record["latency_p50_ns"] = latency.p50_ns
+        record["latency_p99_ns"] = latency.p99_ns
+        record["latency_max_ns"] = latency.max_ns
+        self._core.latency.clear()
         self._window_start_ns, self._window_start_tick = now_ns, self._ticks

@@ -14,6 +14,7 @@ from mola_core.contracts.bundle import (
     verify_files,
     why_not,
 )
+from mola_core.contracts.crossing import crossing_bytes, why_together
 
 _ROOT = Path("models")
 
@@ -71,6 +72,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     reasons = {build.label: why_not(build, machine) for build in manifest.builds}
     for label, reason in reasons.items():
         print(f"{label:<32} {reason or 'runs here'}")  # noqa: T201  # the answer
+    together = why_together(manifest)
+    if together:
+        print(f"note: {together}")  # noqa: T201  # the answer
     if all(reasons.values()):
         raise BundleError(f"bundle {manifest.bundle_id} is whole, but nothing in it runs here")
     if arguments.self_test:
@@ -115,6 +119,8 @@ def _print(manifest: Manifest) -> None:
     brought = ", which it brings along" if isinstance(manifest.language, BundledLanguageRecord) else ""
     modalities = ", ".join(manifest.modalities) or "none"
     console.print(f"modalities {modalities}; sentences by {manifest.language.encoder}{brought}")
+    crossing = ", ".join(manifest.passes_on)
+    console.print(f"the imagination hands {crossing} to the policy, {crossing_bytes(manifest) / 1e6:.2f} MB")
     table = Table()
     for heading in ("engine", "stage", "parameters", "cosine", "largest difference", "p50 ms", "p99 ms"):
         table.add_column(heading, justify="left" if heading in {"engine", "stage"} else "right")

@@ -5,14 +5,13 @@ import tempfile
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mola_core.contracts.bundle import MANIFEST, BuildRecord, Runtime, StageRecord, read_manifest, verify_files, why_not
 from mola_core.export.bundle_making import make_bundle
 from mola_core.export.compilers.protocol import CompileJob, Compiler
-from mola_core.export.draft import DRAFT, Draft, with_build, write_draft
+from mola_core.export.draft import DRAFT, Draft, onnx_path, with_build, write_draft
 from mola_core.export.errors import ExportError
-from mola_core.export.exporting import onnx_path
-from mola_core.export.stages import StageModule
 from mola_core.runtime.bundle_policy import golden_path
 from mola_core.runtime.engines.loading import EngineSource, load_engine
 from mola_core.runtime.engines.sidecar import write_sidecar
@@ -21,6 +20,9 @@ from mola_core.runtime.machine import this_machine
 from mola_core.runtime.stages import Stage
 from mola_core.runtime.tensors import TensorSpec
 
+if TYPE_CHECKING:  # engines are compiled on rigs too, which have no torch
+    from mola_core.export.stages import StageModule
+
 COMPILER_GROUP = "mola.compilers"
 
 
@@ -28,7 +30,7 @@ def open_compiler(runtime: Runtime) -> Compiler:
     """The compiler of ``runtime``.
 
     Raises:
-        ExportError: there is none, or its runtime is not installed.
+        ExportError: there is none, or what it compiles with is not installed.
     """
     found = [entry for entry in entry_points(group=COMPILER_GROUP) if entry.name == runtime]
     if not found:
@@ -36,7 +38,13 @@ def open_compiler(runtime: Runtime) -> Compiler:
         raise ExportError(
             f"nothing compiles for {runtime!r}; there are {', '.join(names)}; onnxruntime reads the graphs as they are"
         )
-    compiler: Compiler = found[0].load()()
+    try:
+        compiler: Compiler = found[0].load()()
+    except ModuleNotFoundError as error:
+        raise ExportError(
+            f"the compiler of {runtime} needs {error.name}, which is not installed here; "
+            "compile where the model was trained, or install it: make setup"
+        ) from error
     return compiler
 
 
@@ -45,7 +53,7 @@ def add_engines(
     *,
     runtime: Runtime,
     arch: str,
-    modules: dict[Stage, StageModule] | None = None,
+    modules: "dict[Stage, StageModule] | None" = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Draft:
     """Compile every stage of ``draft`` and note it; where this machine can run the engines, they are compared with the golden outputs.
@@ -87,7 +95,7 @@ def add_engines_to_bundle(
     runtime: Runtime,
     arch: str,
     version: str | None = None,
-    modules: dict[Stage, StageModule] | None = None,
+    modules: "dict[Stage, StageModule] | None" = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Path:
     """A new version of ``bundle`` beside it that holds the engines too; its own files stay as they are.

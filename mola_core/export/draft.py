@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from mola_core.contracts.bundle import BuildRecord, Manifest
+from mola_core.contracts.bundle import BuildRecord, Manifest, Stage
 from mola_core.contracts.errors import MolaError
 from mola_core.export.errors import ExportError
 
@@ -44,6 +44,11 @@ def with_build(draft: Draft, build: BuildRecord) -> Draft:
     kept = tuple(other for other in draft.manifest.builds if other.label != build.label)
     manifest = draft.manifest.model_copy(update={"builds": (build, *kept)})
     return Draft(path=draft.path, manifest=Manifest.model_validate(manifest.model_dump()))
+
+
+def onnx_path(stage: Stage) -> str:
+    """Of a stage's graph, in the draft and in the bundle made of it."""
+    return f"onnx/{stage}.onnx"
 
 
 def fresh_folder(path: Path) -> Path:

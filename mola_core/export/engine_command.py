@@ -10,6 +10,8 @@ from mola_core.contracts.bundle import Precision, Runtime, Stage
 if TYPE_CHECKING:
     from mola_core.export.stages import StageModule
 
+_READS_NO_GRAPHS: Runtime = "aot_inductor"
+
 
 def register(subparsers: Any) -> None:
     """Add ``build`` to ``engine``."""
@@ -20,17 +22,18 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--arch", required=True, help="sm_89 (RTX 4090), sm_90 (H100, H200), … or cpu")
     parser.add_argument("--version", help="of the new bundle (the old one's, with runtime and architecture behind a +)")
     parser.add_argument(
-        "--checkpoint", type=Path, help="what the bundle was made from; for aot_inductor, which reads no graphs"
+        "--checkpoint", type=Path, help=f"what the bundle was made from; for {_READS_NO_GRAPHS}, which reads no graphs"
     )
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from mola_core.export import compiling  # noqa: PLC0415  # torch takes seconds to import
+    from mola_core.export import compiling  # noqa: PLC0415  # help stays fast
     from mola_core.export.draft import read_draft  # noqa: PLC0415
 
     path: Path = arguments.bundle
-    modules = _modules(arguments.checkpoint, path) if arguments.checkpoint is not None else None
+    compiling.open_compiler(arguments.runtime)  # what is not installed is said before a checkpoint is read
+    modules = _modules(arguments, path) if arguments.checkpoint is not None else None
     if compiling.is_draft(path):
         draft = read_draft(path)
         compiling.add_engines(draft, runtime=arguments.runtime, arch=arguments.arch, modules=modules, say=_say)
@@ -43,13 +46,20 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _modules(checkpoint: Path, bundle: Path) -> "dict[Stage, StageModule]":
-    """The stages in torch; refused unless the bundle was made from just these weights."""
+def _modules(arguments: argparse.Namespace, bundle: Path) -> "dict[Stage, StageModule]":
+    """The stages in torch; refused unless they are wanted, and the bundle was made from just these weights."""
     from mola_core.contracts.bundle import read_manifest  # noqa: PLC0415  # help stays fast
     from mola_core.export.compiling import is_draft  # noqa: PLC0415
     from mola_core.export.draft import read_draft  # noqa: PLC0415
     from mola_core.export.errors import ExportError  # noqa: PLC0415
-    from mola_core.export.exporting import rounded  # noqa: PLC0415
+
+    checkpoint: Path = arguments.checkpoint
+    if arguments.runtime != _READS_NO_GRAPHS:
+        raise ExportError(
+            f"--checkpoint {checkpoint} is for --runtime {_READS_NO_GRAPHS}; {arguments.runtime} reads the bundle's graphs: "
+            "leave the option out"
+        )
+    from mola_core.export.exporting import rounded  # noqa: PLC0415  # torch takes seconds to import
     from mola_core.export.stages import StageOptions, stages_of  # noqa: PLC0415
     from mola_core.training.checkpoint import load_policy_modules  # noqa: PLC0415
 

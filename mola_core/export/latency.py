@@ -1,21 +1,19 @@
-"""How long a policy takes, stage by stage and as a whole, beside what the arithmetic alone would take on the same machine."""
+"""How long a policy takes, stage by stage and as a whole. Without torch: a rig measures its engines too."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from mola_core.cli.report import summary
 from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.io_spec import IoSpec
-from mola_core.export.stages import StageModule
-from mola_core.export.torch_engine import empty_inputs
-from mola_core.export.torch_policy import TorchPolicy
 from mola_core.runtime.policy import Policy, PolicyObservation
-from mola_core.runtime.stages import Stage
+
+if TYPE_CHECKING:
+    from mola_core.export.torch_policy import TorchPolicy
 
 WHOLE = "whole"
 
@@ -33,21 +31,6 @@ class LatencyRow:
         return self.stages[WHOLE]["p50"]
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the arithmetic alone would take."""
-
-    tflop_per_s: float
-    """A large matrix product of the same precision, on the same machine in the same run."""
-    tflop: Mapping[Stage, float]
-
-    @property
-    def limit_ms(self) -> dict[str, float]:
-        """By stage, and for the whole."""
-        by_stage: dict[str, float] = {stage: 1e3 * work / self.tflop_per_s for stage, work in self.tflop.items()}
-        return by_stage | {WHOLE: sum(by_stage.values())}
-
-
 def measure(policy: Policy, *, way: str, runs: int, warm_up: int = 5) -> LatencyRow:
     """``runs`` decisions in a row; stages as the policy itself times them."""
     observation = example_observation(policy.io_spec)
@@ -63,7 +46,7 @@ def measure(policy: Policy, *, way: str, runs: int, warm_up: int = 5) -> Latency
     return LatencyRow(way=way, stages={stage: summary(values) for stage, values in times.items()})
 
 
-def measure_torch(policy: TorchPolicy, *, way: str, runs: int) -> LatencyRow:
+def measure_torch(policy: "TorchPolicy", *, way: str, runs: int) -> LatencyRow:
     """As :func:`measure`; where a GPU works on while the next stage is begun, stages are timed in runs of their own, one at a time."""
     free = measure(policy, way=way, runs=runs)
     if all(engine.device == "cpu" for engine in policy.engines.values()):
@@ -82,41 +65,3 @@ def example_observation(io: IoSpec) -> PolicyObservation:
         state=np.concatenate([np.zeros(6), [-0.4, 0.0, 0.3, 2.2, 2.2, 0.0], [1.0]]),
         instruction="put the bottle in the bin",
     )
-
-
-def limits_of(cut: Mapping[Stage, StageModule], *, device: str, dtype: torch.dtype) -> Limits:
-    """Work counted in the very modules that are measured; the preview is left out, it is not on the control path."""
-    work: dict[Stage, float] = {
-        stage: tflop_of(module, device=device) for stage, module in cut.items() if stage != "preview"
-    }
-    return Limits(tflop_per_s=matmul_rate(device=device, dtype=dtype), tflop=work)
-
-
-@torch.inference_mode()
-def tflop_of(module: StageModule, *, device: str) -> float:
-    """Of one pass: multiplications and additions of matrix products and convolutions."""
-    with FlopCounterMode(display=False) as counter:
-        module(*empty_inputs(module.inputs, device=device))
-    return float(counter.get_total_flops()) / 1e12
-
-
-@torch.inference_mode()
-def matmul_rate(*, device: str, dtype: torch.dtype) -> float:
-    """TFLOP/s of the best of several large matrix products."""
-    side = 8192 if device != "cpu" else 1024
-    first = torch.randn(side, side, device=device, dtype=dtype)
-    best_s = min(_seconds(lambda: first @ first, device=device) for _ in range(10))
-    return 2 * side**3 / best_s / 1e12
-
-
-def _seconds(work: Callable[[], object], *, device: str) -> float:
-    _wait(device)
-    begin = time.perf_counter()
-    work()
-    _wait(device)
-    return time.perf_counter() - begin
-
-
-def _wait(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize()

@@ -1,6 +1,7 @@
 """From a bundle on disk to its halves, running: verified, a build chosen for this machine, loaded, warmed, self-tested."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,8 @@ from mola_core.runtime.stages import Stage
 
 IMAGINATION_STAGES: tuple[Stage, ...] = ("encoder", "video", "preview")
 ACTOR_STAGES: tuple[Stage, ...] = ("actor",)
+CONTROL_STAGES: frozenset[Stage] = frozenset({"encoder", "video", "actor"})
+"""On which the arm depends; on a card they come before all others."""
 
 
 @dataclass(frozen=True)
@@ -80,34 +83,45 @@ def open_imagination(bundle: OpenedBundle) -> EngineImagination:
         EngineError: an engine does not load.
     """
     language = _language(bundle)
-    engines = _load(bundle, [stage for stage in IMAGINATION_STAGES if bundle.options.preview or stage != "preview"])
-    return EngineImagination(
-        bundle.identity,
-        encoder=engines.get("encoder"),
-        video=engines.get("video"),
-        preview=engines.get("preview"),
-        language=language,
-        passes_on=frozenset(bundle.manifest.passes_on),
-    )
+    wanted = [stage for stage in IMAGINATION_STAGES if bundle.options.preview or stage != "preview"]
+    with ExitStack() as loaded:
+        engines = _load(bundle, wanted, loaded)
+        imagination = EngineImagination(
+            bundle.identity,
+            encoder=engines.get("encoder"),
+            video=engines.get("video"),
+            preview=engines.get("preview"),
+            language=language,
+            passes_on=frozenset(bundle.manifest.passes_on),
+        )
+        loaded.pop_all()
+    return imagination
 
 
 def open_actor(bundle: OpenedBundle) -> EngineActor:
     """The second half, warm and self-tested. Raises as :func:`open_imagination`."""
     language = _language(bundle)
-    return EngineActor(
-        bundle.identity,
-        engine=_load(bundle, ACTOR_STAGES)["actor"],
-        normalization=bundle.manifest.normalization,
-        language=language,
-        modalities=bundle.manifest.modalities,
-        max_settled=bundle.manifest.max_settled,
-    )
+    with ExitStack() as loaded:
+        actor = EngineActor(
+            bundle.identity,
+            engine=_load(bundle, ACTOR_STAGES, loaded)["actor"],
+            normalization=bundle.manifest.normalization,
+            language=language,
+            modalities=bundle.manifest.modalities,
+            max_settled=bundle.manifest.max_settled,
+        )
+        loaded.pop_all()
+    return actor
 
 
 def open_bundle_policy(path: Path, options: OpenOptions | None = None) -> "BundlePolicy":
     """Both halves in one process. Raises as :func:`open_bundle` and :func:`open_imagination`."""
     bundle = open_bundle(path, options)
-    return BundlePolicy(bundle, imagination=open_imagination(bundle), actor=open_actor(bundle))
+    with ExitStack() as opened:
+        imagination = opened.enter_context(closing(open_imagination(bundle)))
+        policy = BundlePolicy(bundle, imagination=imagination, actor=open_actor(bundle))
+        opened.pop_all()
+    return policy
 
 
 class BundlePolicy(ComposedPolicy):
@@ -133,16 +147,23 @@ class BundlePolicy(ComposedPolicy):
 
 
 def load_stage(bundle: OpenedBundle, stage: Stage) -> Engine:
-    """One engine of the chosen build, warm; self-tested where the options say so."""
+    """One engine of the chosen build, warm; self-tested where the options say so. What does not get so far is freed."""
     build, options = bundle.build, bundle.options
-    device = "cpu" if build.arch == "cpu" else "cuda"
-    source = EngineSource(name=stage, path=bundle.path / build.files[stage], device=device, threads=options.threads)
-    engine = load_engine(build.runtime, source)
-    engine.warm()
-    if options.self_test:
-        record = parity_of(engine, read_golden(bundle.path / golden_path(stage)))
-        what = f"{stage} of bundle {bundle.manifest.bundle_id} ({build.label})"
-        require_parity(record, precision=build.precision, what=what)
+    source = EngineSource(
+        name=stage,
+        path=bundle.path / build.files[stage],
+        device="cpu" if build.arch == "cpu" else "cuda",
+        threads=options.threads,
+        background=stage not in CONTROL_STAGES,
+    )
+    with ExitStack() as loaded:
+        engine = loaded.enter_context(load_engine(build.runtime, source))
+        engine.warm()
+        if options.self_test:
+            record = parity_of(engine, read_golden(bundle.path / golden_path(stage)))
+            what = f"{stage} of bundle {bundle.manifest.bundle_id} ({build.label})"
+            require_parity(record, precision=build.precision, what=what)
+        loaded.pop_all()
     return engine
 
 
@@ -151,18 +172,9 @@ def golden_path(stage: Stage) -> str:
     return f"golden/{stage}.safetensors"
 
 
-def _load(bundle: OpenedBundle, wanted: Iterable[Stage]) -> dict[Stage, Engine]:
-    """Those of ``wanted`` that the model has; when one fails, those before it are freed."""
-    engines: dict[Stage, Engine] = {}
-    try:
-        for stage in wanted:
-            if stage in bundle.build.files:
-                engines[stage] = load_stage(bundle, stage)
-    except BaseException:
-        for engine in engines.values():
-            engine.close()
-        raise
-    return engines
+def _load(bundle: OpenedBundle, wanted: Iterable[Stage], loaded: ExitStack) -> dict[Stage, Engine]:
+    """Those of ``wanted`` that the model has; ``loaded`` closes them."""
+    return {stage: loaded.enter_context(load_stage(bundle, stage)) for stage in wanted if stage in bundle.build.files}
 
 
 def _language(bundle: OpenedBundle) -> SentenceEncoder:

@@ -6,7 +6,7 @@ the *earlier* foresight (as if nothing were to change) stands beside it, since a
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -36,6 +36,12 @@ class Divergence:
     """Relative distance of imagined and seen features, mean over cameras; dimensionless, >= 0."""
     persistence: float
     """The same distance, had nothing changed since."""
+
+
+def comparable(foresight: Foresight) -> Foresight:
+    """What a :class:`DivergenceMeter` reads of it, in the host's memory; may wait for a device."""
+    features = foresight.tensors.get(stages.FEATURES)
+    return replace(foresight, tensors={} if features is None else {stages.FEATURES: on_host(features)})
 
 
 @dataclass(frozen=True)
@@ -117,12 +123,12 @@ class DivergenceGuard:
         self.measure = Measure.NORMAL
 
     def judge(self, divergence: Divergence) -> Measure:
-        """Take in one comparison; a stop stands until the next episode."""
+        """Take in one comparison; a stop stands until the next episode. What is not a number is beyond every limit."""
         slow, stop = self._safety.divergence_slow, self._safety.divergence_stop
-        self._beyond = self._beyond + 1 if stop is not None and divergence.value > stop else 0
+        self._beyond = self._beyond + 1 if _is_beyond(divergence.value, stop) else 0
         if self.measure is Measure.STOPPED or self._beyond >= _STOP_AFTER:
             self.measure = Measure.STOPPED
-        elif slow is not None and divergence.value > slow:
+        elif _is_beyond(divergence.value, slow):
             self.measure = Measure.SLOWED
         else:
             self.measure = Measure.NORMAL
@@ -132,3 +138,7 @@ class DivergenceGuard:
     def speed(self) -> float:
         """0 .. 1, at which the plan is to be executed."""
         return {Measure.NORMAL: 1.0, Measure.SLOWED: SLOW_SPEED, Measure.STOPPED: 0.0}[self.measure]
+
+
+def _is_beyond(value: float, limit: float | None) -> bool:
+    return limit is not None and not value <= limit

@@ -20,7 +20,7 @@ from mola_core.runtime.foresight import Foresight, Observed
 from mola_core.runtime.language import SentenceEncoder
 from mola_core.runtime.noise import SeedCounter, action_noise, video_noise
 from mola_core.runtime.policy import PolicyAnswer
-from mola_core.runtime.tensors import RuntimeInputError, Tensor, Tensors, TensorSpec, on_host
+from mola_core.runtime.tensors import RuntimeInputError, Tensor, Tensors, TensorSpec, finish, on_host
 
 _REHEARSAL = "open the drawer"
 
@@ -82,11 +82,10 @@ class EngineImagination:
             with _timed(timings, "encoder"):
                 tensors |= self._encoder.run({stages.IMAGES: images})
             with _timed(timings, "video"):
-                tensors |= self._video.run(self._video_inputs(tensors, observed.instruction, seed))
-        kept = self._passes_on
-        if self._preview is not None:  # asked for later, when the encoder may have written the next one over it
-            kept = kept | {stages.PRESENT}
-            tensors[stages.PRESENT] = on_host(tensors[stages.PRESENT]).copy()
+                imagined = self._video.run(self._video_inputs(tensors, observed.instruction, seed))
+                finish(imagined)  # here, where somebody watches how long it takes and what goes wrong
+            tensors |= imagined
+        kept = self._passes_on if self._preview is None else self._passes_on | {stages.PRESENT}
         return Foresight(
             stamp_ns=observed.stamp_ns,
             bundle_id=self.bundle_id,
@@ -105,7 +104,7 @@ class EngineImagination:
         _check_bundle(foresight, self.bundle_id)
         inputs = self._video_inputs(foresight.tensors, foresight.instruction, foresight.noise_seed)
         frames = on_host(self._preview.run(inputs)[stages.FRAMES])
-        return {camera: frames[index].copy() for index, camera in enumerate(self._cameras)}
+        return {camera: frames[index] for index, camera in enumerate(self._cameras)}
 
     def warm(self) -> None:
         """Let every engine allocate, tune and capture what it will."""
@@ -273,8 +272,7 @@ class EngineActor:
         return {stages.PREFIX_ACTIONS: actions, stages.PREFIX_SETTLED: mask}
 
     def _by_modality(self, outputs: Tensors, name_of: Callable[[str], str]) -> dict[str, np.ndarray]:
-        """Copies: an engine's outputs are overwritten by its next run."""
-        return {name: on_host(outputs[name_of(name)]).copy() for name in self.modalities if name_of(name) in outputs}
+        return {name: on_host(outputs[name_of(name)]) for name in self.modalities if name_of(name) in outputs}
 
 
 def _fitted(given: Mapping[str, Tensor], specs: Sequence[TensorSpec]) -> dict[str, Tensor]:

@@ -39,11 +39,12 @@ class Foresight:
     """When each imagined frame is, after ``stamp_ns``."""
     tensors: Mapping[str, Tensor]
     """Named as in :mod:`mola_core.runtime.stages`: what the actor reads (the features of all cameras, for most models) and, where the
-    model can show pictures, the latents of the present. On the device when imagination and actor share a process."""
+    model can show pictures, the latents of the present. On the device when imagination and actor share a process. Made already, and
+    never written to again: any thread may read them."""
     noise_seed: int
     """What it was imagined from, so that a preview shows the same future."""
     timings_ms: Mapping[str, float] = field(default_factory=dict)
-    """Wall time of each stage."""
+    """Wall time of each stage. On a device the encoder's is what enqueuing it took; the video network's lasts until all is done."""
 
 
 class Imagination(Protocol):
@@ -52,10 +53,12 @@ class Imagination(Protocol):
     bundle_id: str
 
     def imagine(self, observed: Observed, *, noise_seed: int | None = None) -> Foresight:
-        """One pass of the video model; equal seeds give equal foresights, None counts on from the last.
+        """One pass of the video model; equal seeds give equal foresights, None counts on from the last. It returns when a device has
+        done its part.
 
         Raises:
             RuntimeInputError: a view is missing or has another size than the model was made for.
+            EngineError: an engine or its device failed.
         """
         ...
 

@@ -96,14 +96,14 @@ class BundleShelf:
             )
         return path
 
-    def open(self, bundle_id: str, *, preview: bool = True) -> OpenedBundle:
-        """Verify it and see that this site can feed it.
+    def open(self, bundle_id: str, *, preview: bool = True, verify: bool = True) -> OpenedBundle:
+        """Verify it and see that this site can feed it. Without ``verify`` its bytes are not looked at, which takes no time.
 
         Raises:
             BundleError: absent, damaged, not for this machine, or for other cameras than the site's.
         """
         path = self.path_of(bundle_id)
-        bundle = open_bundle(path, OpenOptions(threads=self._threads, preview=preview))
+        bundle = open_bundle(path, OpenOptions(threads=self._threads, preview=preview, verify=verify))
         if bundle.manifest.bundle_id != bundle_id:
             raise BundleError(
                 f"{path} says that it is bundle {bundle.manifest.bundle_id}; it was renamed or copied wrongly"

@@ -47,7 +47,11 @@ def probe_bundle(*, site: Path, root: Path, bundle_id: str, timeout_s: float) ->
         how = f"signal {-result.returncode}" if result.returncode < 0 else f"exit code {result.returncode}"
         last = next(iter(result.stderr.strip().splitlines()[-1:]), "it said nothing")
         raise BundleError(f"bundle {bundle_id} crashed while it was tried ({how}): {last}")
-    report = ProbeReport(**json.loads(result.stdout.splitlines()[-1]))
+    last = next(iter(result.stdout.strip().splitlines()[-1:]), "nothing")
+    try:
+        report = ProbeReport(**json.loads(last))
+    except (ValueError, TypeError) as error:
+        raise BundleError(f"bundle {bundle_id} was tried, but instead of a report its process said: {last[:200]}") from error
     if report.problem:
         raise BundleError(report.problem)
     return report
@@ -64,7 +68,7 @@ def require_memory(report: ProbeReport, *, bundle_id: str, reserve_bytes: int) -
         gib = 1 << 30
         raise BundleError(
             f"bundle {bundle_id} needs {report.peak_bytes / gib:.2f} GiB beside a reserve of {reserve_bytes / gib:.2f} GiB, "
-            f"{available / gib:.2f} GiB are left; unload another one first"
+            f"{available / gib:.2f} GiB are left; let go of what does not serve first: mola engine unload"
         )
 
 
@@ -96,6 +100,7 @@ def _probe(site: Path, root: Path, bundle_id: str) -> ProbeReport:
     from mola_core.runtime.golden import read_golden  # noqa: PLC0415
     from mola_core.runtime.halves import BundleShelf  # noqa: PLC0415
     from mola_core.runtime.stages import STAGES  # noqa: PLC0415
+    from mola_core.runtime.tensors import finish  # noqa: PLC0415
 
     run_ms = 0.0
     try:
@@ -110,7 +115,7 @@ def _probe(site: Path, root: Path, bundle_id: str) -> ProbeReport:
                 durations_ms = []
                 for _ in range(_RUNS):
                     begin = time.perf_counter_ns()
-                    engine.run(given)
+                    finish(engine.run(given))
                     durations_ms.append((time.perf_counter_ns() - begin) / NS_PER_MS)
                 run_ms += min(durations_ms) if stage != "preview" else 0.0
     except MolaError as error:

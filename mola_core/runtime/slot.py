@@ -7,16 +7,20 @@ cannot be loaded, or whose answers are wrong while it serves, is reported and ne
 
 import contextlib
 import gc
+import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
+from mola_core.contracts.clock import NS_PER_S, Clock, SystemClock
 from mola_core.contracts.errors import MolaError
 
 _LOADER_NICE = 10
+_CLOSE_S = 2.0
+_log = logging.getLogger(__name__)
 
 
 class Half(Protocol):
@@ -63,6 +67,8 @@ class SlotReport:
     ready: tuple[str, ...]
     failed: Mapping[str, str] = field(default_factory=dict)
     """Bundle → why it could not be loaded, or was taken out of service."""
+    leaked: tuple[str, ...] = ()
+    """Bundles that could not be closed, once for each time: their engines keep their memory until the process ends."""
 
 
 class EngineSlot(Generic[HalfT_co]):
@@ -70,9 +76,15 @@ class EngineSlot(Generic[HalfT_co]):
     (a shadow, a preview) may find it closed.
     """
 
-    def __init__(self, load: Callable[[str], HalfT_co]) -> None:
-        """``load`` makes a warm, verified half of a bundle id and raises MolaError where it cannot."""
+    def __init__(
+        self, load: Callable[[str], HalfT_co], *, close_s: float = _CLOSE_S, clock: Clock | None = None
+    ) -> None:
+        """``load`` makes a warm, verified half of a bundle id and raises MolaError where it cannot. A half that is not closed within
+        ``close_s`` (a call that hangs is still in its engine) is given up as leaked: nothing may wait for it.
+        """
         self._load = load
+        self._close_s = close_s
+        self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._wanted = Wanted()
@@ -83,6 +95,7 @@ class EngineSlot(Generic[HalfT_co]):
         """Out of the table; the inference thread may still be using them."""
         self._released: list[HalfT_co] = []
         """Nobody uses them any more."""
+        self._leaked: list[str] = []
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="engine loader", daemon=True)
 
@@ -96,12 +109,13 @@ class EngineSlot(Generic[HalfT_co]):
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
-        for half in (*self._halves.values(), *self._retired, *self._released):
-            half.close()
-        self._halves.clear()
-        self._retired.clear()
-        self._released.clear()
+        self._thread.join(self._close_s)  # one that is still loading closes what it brings
+        with self._lock:
+            left = (*self._halves.values(), *self._retired, *self._released)
+            self._halves.clear()
+            self._retired.clear()
+            self._released.clear()
+        self._close(left)
 
     def want(self, wanted: Wanted) -> None:
         """Take up a wish; an older one than the last is ignored. A bundle that is wanted anew may try again."""
@@ -146,6 +160,7 @@ class EngineSlot(Generic[HalfT_co]):
                 serving=self._serving(),
                 ready=tuple(name for name in self._halves if name not in self._failed),
                 failed=dict(self._failed),
+                leaked=tuple(self._leaked),
             )
 
     def wanted(self) -> Wanted:
@@ -172,8 +187,7 @@ class EngineSlot(Generic[HalfT_co]):
                 if self._closing:
                     return
                 released, self._released = self._released, []
-            for half in released:
-                half.close()
+            self._close(released)
             if name is not None:
                 self._bring(name)
 
@@ -191,7 +205,10 @@ class EngineSlot(Generic[HalfT_co]):
         else:
             gc.freeze()  # what was imported and made for it lives long; no collection has to look at it while the robot moves
             with self._changed:
-                self._halves[name] = half
+                if not self._closing:
+                    self._halves[name] = half
+                    return
+            self._close((half,))
             return
         with self._changed:
             self._failed[name] = reason
@@ -201,3 +218,45 @@ class EngineSlot(Generic[HalfT_co]):
         keep = {name for name in self._wanted.bundles if name not in self._failed} | {self._in_use}
         for name in [name for name in self._halves if name not in keep]:
             self._retired.append(self._halves.pop(name))
+
+    def _close(self, halves: Iterable[HalfT_co]) -> None:
+        """Free their engines, or give them up: closing waits for a call under way, and one that hangs must not hold up later loads."""
+        closings = [_Closing(half) for half in halves]
+        deadline_ns = self._clock.monotonic_ns() + round(self._close_s * NS_PER_S)
+        for closing in closings:
+            left_s = (deadline_ns - self._clock.monotonic_ns()) / NS_PER_S
+            problem = closing.problem(timeout_s=max(left_s, 0.0))
+            if problem:
+                self._note_leak(closing.bundle_id, problem)
+
+    def _note_leak(self, name: str, problem: str) -> None:
+        text = f"its engines could not be closed ({problem}) and keep their memory until this process ends"
+        _log.error("bundle %s: %s", name, text)
+        with self._lock:
+            self._leaked.append(name)
+            if name in self._failed:
+                self._failed[name] += f"; {text}"
+
+
+class _Closing:
+    """One half being closed, in a thread that may be left to itself."""
+
+    def __init__(self, half: Half) -> None:
+        self.bundle_id = half.bundle_id
+        self._half = half
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="engine closing", daemon=True)
+        self._thread.start()
+
+    def problem(self, *, timeout_s: float) -> str:
+        """Why it is not closed after ``timeout_s``; empty where it is."""
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            return "a call into them has not come back"
+        return "" if self._error is None else f"{type(self._error).__name__}: {self._error}"
+
+    def _run(self) -> None:
+        try:
+            self._half.close()
+        except Exception as error:  # noqa: BLE001 - a runtime's own error types are many
+            self._error = error

@@ -65,6 +65,13 @@ class SwapManager:
         self._want(active=self.wish.active, previous=self.wish.previous)
         self.reason = reason
 
+    def release(self) -> tuple[str, ...]:
+        """Let go of every bundle that does not serve, the staged one and the one kept for a rollback; their ids."""
+        released = tuple(name for name in self.wish.bundles if name != self.wish.active)
+        if released:
+            self._want(active=self.wish.active)
+        return released
+
     @property
     def staged_is_ready(self) -> bool:
         """Both halves have the staged bundle, warm."""

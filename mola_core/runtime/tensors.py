@@ -17,13 +17,30 @@ class RuntimeInputError(MolaError):
 
 
 class DeviceTensor(Protocol):
-    """An array in a device's memory; only a runner of the same device reads it without a copy."""
+    """An array in a device's memory; only a runner of the same device reads it without the host.
+
+    The device may still be making it: runners of the same device put their own work after that, everybody else waits. Nobody writes to
+    it any more as long as somebody holds it.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]: ...
 
+    @property
+    def dtype(self) -> str:
+        """numpy's name, as in :class:`TensorSpec`."""
+        ...
+
+    def wait(self) -> None:
+        """Hold the calling thread until the device has made it.
+
+        Raises:
+            EngineError: the device failed over it.
+        """
+        ...
+
     def to_host(self) -> Shaped[np.ndarray, "..."]:
-        """A copy in the host's memory; waits for the device."""
+        """A copy in the host's memory; waits as :meth:`wait` does. Raises as it does."""
         ...
 
 
@@ -44,3 +61,14 @@ class TensorSpec:
 def on_host(tensor: Tensor) -> np.ndarray[Any, np.dtype[Any]]:
     """``tensor`` as a numpy array, copied only when it lives on a device."""
     return tensor if isinstance(tensor, np.ndarray) else tensor.to_host()
+
+
+def finish(tensors: Tensors) -> None:
+    """Wait until the device has made all of ``tensors``.
+
+    Raises:
+        EngineError: the device failed over one.
+    """
+    for tensor in tensors.values():
+        if not isinstance(tensor, np.ndarray):
+            tensor.wait()

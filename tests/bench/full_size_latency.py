@@ -30,7 +30,8 @@ from mola_core.cli.report import measurement_report, to_jsonable
 from mola_core.contracts.bundle import Precision
 from mola_core.export.exporting import Exportable
 from mola_core.export.gpu_layout import lay_out_for_gpu
-from mola_core.export.latency import LatencyRow, Limits, example_observation, limits_of, measure_torch
+from mola_core.export.latency import LatencyRow, example_observation, measure_torch
+from mola_core.export.limits import Limits, limits_of
 from mola_core.export.random_model import random_model
 from mola_core.export.stages import DTYPES, StageOptions, stages_of
 from mola_core.export.torch_engine import Mode, TorchEngine
@@ -57,7 +58,7 @@ class Way:
 
 
 WAYS = (
-    Way("naive", "fp16", "eager", truncated=False, laid_out=False),
+    Way("untruncated", "fp16", "eager", truncated=False, laid_out=False),
     Way("graph-plain", "fp16", "graph", laid_out=False),
     Way("graph", "fp16", "graph"),
     Way("compiled-video", "fp16", "graph", compiled=("video",)),
@@ -127,10 +128,10 @@ class Measurement:
             if self._limits is None and self._arguments.device != "cpu":
                 self._limits = self._arithmetic(way.precision)
         self._rows[way.name] = row
-        whole, naive = row.stages["whole"], self._rows.get("naive", row).whole_p50_ms
+        whole, first = row.stages["whole"], self._rows.get("untruncated", row).whole_p50_ms
         self._say(
             f"{way.name:<20} p50 {whole['p50']:.2f} p99 {whole['p99']:.2f} max {whole['max']:.2f} ms, "
-            f"{naive / whole['p50']:.2f} x naive; "
+            f"{first / whole['p50']:.2f} x untruncated; "
             + " ".join(f"{stage} {row.stages[stage]['p50']:.2f}" for stage in ALL if stage in row.stages)
             + f"; {self._agreement[way.name]}"
         )
@@ -184,15 +185,17 @@ class Measurement:
         return limits_of(cut, device=self._arguments.device, dtype=DTYPES[precision])
 
     def _write(self) -> None:
-        naive = self._rows.get("naive")
+        untruncated = self._rows.get("untruncated")
         figures: dict[str, Any] = {
             "recipe": self._arguments.recipe,
             "rows": list(self._rows.values()),
             "against_fp32": self._agreement,
             "torch": torch.__version__,
         }
-        if naive is not None:
-            figures["times_naive"] = {name: naive.whole_p50_ms / row.whole_p50_ms for name, row in self._rows.items()}
+        if untruncated is not None:
+            figures["times_untruncated"] = {
+                name: untruncated.whole_p50_ms / row.whole_p50_ms for name, row in self._rows.items()
+            }
         if self._limits is not None:
             figures["limits"] = asdict(self._limits) | {"limit_ms": self._limits.limit_ms}
         report = measurement_report("full size latency", figures)

@@ -11,6 +11,7 @@ from mola_core.contracts.clock import NS_PER_MS, NS_PER_S
 from mola_core.contracts.errors import MolaError
 from mola_core.contracts.site import load_site
 from mola_core.control.kinematics import jacobian
+from mola_nodes.bench.releases import Releases
 from mola_nodes.bench.teleop import best_lag, run, tcp_velocity
 from mola_nodes.bench.teleop_script import releases, wiggle
 from mola_twin.fault_client import TwinTrace
@@ -63,6 +64,39 @@ def test_the_tcps_velocity_comes_from_the_joints_record():
     np.testing.assert_allclose(velocity, 0.1 * jacobian(home, SITE.arm.tcp_offset)[1, 0])
     with pytest.raises(MolaError, match="does not cover"):
         tcp_velocity(trace, site=SITE, start_ns=time.time_ns(), end_ns=time.time_ns())
+
+
+def braking(*, from_speed: float, after_ms: float, to_speed: float = 0.0) -> TwinTrace:
+    """An arm that moves at ``from_speed`` and, that long after a release 0.3 s into the record, at ``to_speed``."""
+    time_s = np.arange(500) * 0.002
+    velocities = np.zeros((500, 6))
+    velocities[:, 0] = np.where(time_s < 0.3 + after_ms / 1000.0, from_speed, to_speed)
+    return TwinTrace(
+        time_s=time_s,
+        stamps_ns=START_NS + np.arange(500) * 2 * NS_PER_MS,
+        joint_positions=np.zeros((500, 6)),
+        joint_velocities=velocities,
+        program_running=np.ones(500, dtype=bool),
+        safety_modes=np.ones(500, dtype=int),
+    )
+
+
+RELEASE_NS = START_NS + 300 * NS_PER_MS
+
+
+def test_a_release_after_which_the_arm_never_rests_counts_against_it():
+    found = Releases()
+    found.note(braking(from_speed=0.1, after_ms=120.0), release_ns=RELEASE_NS)
+    found.note(braking(from_speed=0.1, after_ms=120.0, to_speed=0.05), release_ns=RELEASE_NS)
+    assert [stop.rest_ms for stop in found.stops] == [pytest.approx(120.0, abs=2.0)]
+    assert (found.never_rested, found.count) == (1, 2)
+
+
+def test_a_release_that_met_an_arm_at_rest_says_nothing():
+    found = Releases()
+    found.note(braking(from_speed=0.015, after_ms=120.0), release_ns=RELEASE_NS)
+    found.note(braking(from_speed=0.1, after_ms=120.0), release_ns=START_NS + 2 * NS_PER_S)  # not recorded
+    assert found.count == 0
 
 
 @pytest.mark.parametrize(("count", "seconds"), [(0, 20.0), (10, 1.0), (10, 100.0)])

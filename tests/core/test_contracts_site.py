@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from mola_core.contracts.errors import ConfigError
-from mola_core.contracts.site import load_site
+from mola_core.contracts.site import SafetySpec, load_site
 
 TWIN_SITE = Path(__file__).parents[2] / "launch" / "sites" / "twin.yaml"
 
@@ -32,6 +32,13 @@ def test_the_twins_site_loads() -> None:
     site = load_site(TWIN_SITE)
     assert site.arm.host.startswith("127.")
     assert set(site.cameras) == {"third_person", "wrist"}
+
+
+@pytest.mark.parametrize("key", ["stale_ms", "max_observation_age_ms", "heartbeat_ms"])
+def test_the_template_tells_the_defaults_as_they_are(key: str) -> None:
+    template = (TWIN_SITE.parent / "template.yaml").read_text(encoding="utf-8")
+    (line,) = (line for line in template.splitlines() if line.startswith(f"#   {key}:"))
+    assert yaml.safe_load(line.removeprefix("#")) == {key: getattr(SafetySpec(), key)}
 
 
 def test_a_missing_file_names_the_path_and_the_template(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from mola_core.contracts.types import RobotMode, SafetyMode
 from mola_core.control.histogram import DurationHistogram
 from mola_core.control.joint_chunk import JointChunk
 from mola_core.control.kinematics import forward_kinematics
+from mola_core.control.link_records import ServoStatus
 from mola_core.control.servo_link import MAILBOX_SLOTS, ControllerEnd, ServoEnd
 from mola_core.control.servo_loop import ArmSilentError, ServoLoop
 from mola_core.control.servo_types import ChunkOutcome, ServoState
@@ -129,10 +130,22 @@ def test_chunks_pass_through_the_mailbox_and_move_the_arm(bench: Bench) -> None:
     assert status is not None
     assert status.outcomes[ChunkOutcome.ACCEPTED] == 1
     assert status.gripper_target == 0.25
-    assert status.latency_count == 1
     assert bench.arm.sent[75][1][0] > HOME[0] + 0.005
     assert status.state is ServoState.STOPPED
     assert status.reason == "enough"
+
+
+def test_camera_to_servo_latency_is_that_of_the_last_second(bench: Bench) -> None:
+    heard: list[ServoStatus | None] = []
+    script: dict[int, object] = {5: bench.controller.resume, 10: lambda: bench.controller.send(bench.chunk())}
+    bench.run(1200, script | {600: lambda: heard.append(bench.controller.status())})
+    first, second = heard[0], bench.controller.status()
+    assert first is not None
+    assert first.latency_count == 1
+    assert 0 < first.latency_p50_ns == first.latency_max_ns == first.latency_last_ns
+    assert second is not None  # nothing was sent meanwhile: what was measured before is not said again
+    assert (second.latency_count, second.latency_p50_ns, second.latency_max_ns) == (0, 0, 0)
+    assert second.latency_last_ns == first.latency_last_ns
 
 
 def test_the_end_is_braked_before_the_loop_returns(bench: Bench) -> None:

@@ -1,7 +1,10 @@
 """What was imagined is held against what then happened."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
 from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.site import SafetySpec
@@ -10,6 +13,7 @@ from mola_core.runtime.divergence import Divergence, DivergenceGuard, Divergence
 from mola_core.runtime.foresight import Foresight
 
 TOLERANCE_NS = 40 * NS_PER_MS
+TEMPLATE = Path(__file__).parents[2] / "launch" / "sites" / "template.yaml"
 
 
 def foresight(stamp_ms: int, values: tuple[float, float, float], **changes: object) -> Foresight:
@@ -78,6 +82,31 @@ def test_without_limits_it_only_watches() -> None:
     assert [guard.judge(comparison(99.0)) for _ in range(5)] == [Measure.NORMAL] * 5
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_beyond_every_limit(value: float) -> None:
+    guard = DivergenceGuard(SafetySpec(divergence_slow=0.5, divergence_stop=1.0))
+    assert [guard.judge(comparison(value)) for _ in range(2)] == [Measure.SLOWED, Measure.STOPPED]
+    only_slow = DivergenceGuard(SafetySpec(divergence_slow=0.5))
+    assert only_slow.judge(comparison(value)) is Measure.SLOWED
+    assert DivergenceGuard(SafetySpec()).judge(comparison(value)) is Measure.NORMAL
+
+
+def test_features_that_are_not_numbers_are_beyond_every_limit() -> None:
+    meter, guard = DivergenceMeter(tolerance_ns=TOLERANCE_NS), DivergenceGuard(SafetySpec(divergence_slow=0.5))
+    meter.update(foresight(0, (1.0, float("nan"), 4.0)))
+    divergence = meter.update(foresight(200, (1.0, 1.0, 1.0)))
+    assert divergence is not None
+    assert guard.judge(divergence) is Measure.SLOWED
+
+
 def test_limits_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(ValueError, match=r"divergence_slow=2.0 is above divergence_stop=1.0"):
         SafetySpec(divergence_slow=2.0, divergence_stop=1.0)
+
+
+@pytest.mark.parametrize("key", ["divergence_slow", "divergence_stop"])
+def test_the_template_of_a_site_names_both_limits_and_where_to_see_what_they_bound(key: str) -> None:
+    template = TEMPLATE.read_text(encoding="utf-8")
+    (line,) = (line for line in template.splitlines() if line.startswith(f"#   {key}:"))
+    assert yaml.safe_load(line.removeprefix("#")) == {key: getattr(SafetySpec(), key)}
+    assert "/mola/policy_health" in template

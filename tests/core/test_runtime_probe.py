@@ -25,6 +25,8 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, *, timeo
         ("echo no memory >&2; exit 3", r"crashed while it was tried \(exit code 3\): no memory"),
         ("exec sleep 10", "not loaded and tested within 1 s"),
         ("""echo '{"problem": "video is not what it was"}'""", "video is not what it was"),
+        ("true", "instead of a report its process said: nothing"),
+        ("echo good morning", "instead of a report its process said: good morning"),
     ],
 )
 def test_whatever_becomes_of_the_trial_is_a_reason(

@@ -13,11 +13,19 @@ from mola_core.runtime.slot import EngineSlot, Wanted
 
 @dataclass
 class FakeHalf:
+    """As real halves do, closing waits for a call under way, which holds the lock."""
+
     bundle_id: str
     closed: bool = False
+    calls: threading.Lock = field(default_factory=threading.Lock)
+    error: Exception | None = None
+    """Of closing."""
 
     def close(self) -> None:
-        self.closed = True
+        with self.calls:
+            if self.error is not None:
+                raise self.error
+            self.closed = True
 
 
 @dataclass
@@ -139,3 +147,53 @@ def test_leaving_releases_everything(loader: Loader) -> None:
         slot.want(Wanted(1, active="a/1", staged="b/1"))
         until(lambda: len(slot.report().ready) == 2)
     assert [half.closed for half in loader.made] == [True, True]
+
+
+def test_a_half_that_hangs_is_given_up_and_holds_up_no_later_load(loader: Loader) -> None:
+    with EngineSlot(loader, close_s=0.05) as slot:
+        slot.want(Wanted(1, active="a/1", staged="b/1"))
+        until(lambda: len(slot.report().ready) == 2)
+        b = next(half for half in loader.made if half.bundle_id == "b/1")
+        with b.calls:  # a call that does not come back
+            slot.fail("b/1", "it was not back after 800 ms")
+            slot.want(Wanted(2, active="a/1", staged="c/1"))
+            until(lambda: (slot.active(), "c/1" in slot.report().ready)[1])
+            until(lambda: slot.report().leaked == ("b/1",))
+            assert slot.report().failed["b/1"] == (
+                "it was not back after 800 ms; its engines could not be closed (a call into them has not come back) "
+                "and keep their memory until this process ends"
+            )
+            assert serving(slot) == "a/1"
+        until(lambda: b.closed)
+
+
+def test_an_error_of_closing_is_reported_and_holds_up_no_later_load(slot: EngineSlot[FakeHalf], loader: Loader) -> None:
+    slot.want(Wanted(1, active="a/1", staged="b/1"))
+    until(lambda: len(slot.report().ready) == 2)
+    next(half for half in loader.made if half.bundle_id == "b/1").error = RuntimeError("the device is lost")
+    slot.want(Wanted(2, active="a/1"))
+    until(lambda: (slot.active(), slot.report().leaked == ("b/1",))[1])
+    slot.want(Wanted(3, active="a/1", staged="c/1"))
+    until(lambda: "c/1" in slot.report().ready)
+    assert slot.report().failed == {}, "it may be loaded again"
+
+
+def test_leaving_waits_for_nothing_that_hangs(loader: Loader) -> None:
+    left = threading.Event()
+    slot = EngineSlot(loader, close_s=0.05)
+    slot.__enter__()
+    slot.want(Wanted(1, active="a/1", previous="b/1", staged="slow/1"))
+    until(lambda: len(slot.report().ready) == 2)
+    a, b = loader.made
+
+    def leave() -> None:
+        slot.__exit__(None, None, None)
+        left.set()
+
+    with a.calls:  # and the loader still waits for slow/1
+        threading.Thread(target=leave, daemon=True).start()
+        assert left.wait(10)
+        assert b.closed
+        assert slot.report().leaked == ("a/1",)
+    loader.gate.set()
+    until(lambda: len(loader.made) == 3 and loader.made[2].closed)

@@ -109,6 +109,21 @@ def test_the_serving_bundle_is_not_staged_again_and_a_staged_one_can_be_let_go(m
     assert (manager.wish.staged, manager.reason) == ("", "not enough memory")
 
 
+def test_everything_that_does_not_serve_can_be_let_go(manager: SwapManager) -> None:
+    manager.stage("b/1")
+    settle(manager)
+    manager.promote("b/1")
+    settle(manager)
+    manager.stage("c/1")
+    assert manager.release() == ("a/1", "c/1")
+    assert manager.wish.bundles == ("b/1",)
+    with pytest.raises(SwapError, match="no previous bundle"):
+        manager.rollback("")
+    revision = manager.wish.revision
+    assert manager.release() == ()
+    assert manager.wish.revision == revision, "nothing has changed, so the halves are told nothing"
+
+
 def test_the_previous_bundle_can_be_staged_as_any_other(manager: SwapManager) -> None:
     manager.stage("b/1")
     settle(manager)

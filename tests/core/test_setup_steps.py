@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -250,3 +251,16 @@ def test_a_test_run_takes_a_ros_domain_that_nobody_uses():
         other = run.free_domain(start=free - 1)
     assert other != free
     assert 1 <= other <= 101
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_what_training_needs_beside_torch_comes_from_the_lock_with_a_gpu_too(gpu, monkeypatch, tmp_path):
+    monkeypatch.setattr(pytorch, "cpu_source", lambda _python, *, variables: ["torch of the CPU"])
+    run = []
+    shell = SimpleNamespace(run=run.append)
+    pytorch.install(environment.Layout(tmp_path), gpu=gpu, shell=shell, variables={})
+    locked, torch = run
+    assert locked[-2:] == ["-r", pytorch.REQUIREMENTS]
+    assert {"--require-hashes", "--no-build-isolation"} <= set(locked)
+    assert torch[-1] == (f"torch=={pytorch.VERSION}" if gpu else "torch of the CPU")
+    assert ("--no-deps" in torch) is not gpu

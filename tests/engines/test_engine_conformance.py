@@ -1,66 +1,45 @@
-"""Every runner must pass what the others pass: same inputs, same outputs, same refusals."""
+"""Every runner must pass what the others pass: same inputs, same outputs, same refusals, and results that are the caller's.
 
-from collections.abc import Callable, Iterator
+On a rig, ``python -m pytest -rs tests/engines/test_engine_conformance.py`` says of each runner whether it does there what it should,
+or what it lacks.
+"""
+
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from runners import MAKERS, Maker, Workshop, onnxruntime_cpu
 
-from mola_core.export.compilers.aot_inductor import AotInductorCompiler
-from mola_core.export.compilers.protocol import CompileJob
 from mola_core.export.draft import Draft
-from mola_core.export.exporting import Exportable, onnx_path
-from mola_core.export.stages import StageOptions, stages_of
-from mola_core.export.torch_engine import TorchEngine
+from mola_core.export.exporting import Exportable
+from mola_core.runtime import stages
 from mola_core.runtime.bundle_policy import golden_path
 from mola_core.runtime.engines.loading import EngineSource, load_engine, runner_names
 from mola_core.runtime.engines.protocol import Engine, EngineError
-from mola_core.runtime.engines.sidecar import write_sidecar
 from mola_core.runtime.golden import TOLERANCES, Golden, parity_of, read_golden
-from mola_core.runtime.tensors import RuntimeInputError, TensorSpec, on_host
-
-Maker = Callable[[Exportable, Draft, Path], Engine]
-
-
-def by_torch(model: Exportable, _draft: Draft, _folder: Path) -> Engine:
-    return TorchEngine(stages_of(model.mola, io=model.io, options=StageOptions())["video"])
-
-
-def by_onnxruntime(_model: Exportable, draft: Draft, _folder: Path) -> Engine:
-    source = EngineSource(name="video", path=draft.path / onnx_path("video"), device="cpu", threads=1)
-    return load_engine("onnxruntime", source)
-
-
-def by_aot_inductor(model: Exportable, draft: Draft, folder: Path) -> Engine:
-    module = stages_of(model.mola, io=model.io, options=StageOptions())["video"]
-    out = folder / "video.pt2"
-    AotInductorCompiler().compile(
-        CompileJob(stage="video", graph=draft.path, out=out, arch="cpu", precision="fp32", module=module)
-    )
-    record = draft.manifest.stages["video"]
-    inputs, outputs = (
-        tuple(TensorSpec(item.name, item.shape, item.dtype) for item in side)
-        for side in (record.inputs, record.outputs)
-    )
-    write_sidecar(out, inputs=inputs, outputs=outputs)
-    return load_engine("aot_inductor", EngineSource(name="video", path=out, device="cpu"))
-
-
-MAKERS = [
-    pytest.param(by_torch, id="torch"),
-    pytest.param(by_onnxruntime, id="onnxruntime"),
-    pytest.param(by_aot_inductor, id="aot_inductor", marks=pytest.mark.slow),  # compiles C++ for half a minute
-]
+from mola_core.runtime.tensors import RuntimeInputError, finish, on_host
 
 
 @pytest.fixture(scope="module", params=MAKERS)
-def engine(
+def engines(
     request: pytest.FixtureRequest, model: Exportable, draft: Draft, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Engine]:
-    maker: Maker = request.param
-    with maker(model, draft, tmp_path_factory.mktemp("engine")) as engine:
-        engine.warm()
-        yield engine
+) -> Iterator[tuple[Engine, Engine]]:
+    """Encoder and video network, warm."""
+    make: Maker = request.param
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        workshop = Workshop(model, draft, tmp_path_factory.mktemp("engine"), monkeypatch)
+        with make(workshop, "encoder") as encoder, make(workshop, "video") as video:
+            for each in (encoder, video):
+                each.warm()
+            yield encoder, video
+
+
+@pytest.fixture(scope="module")
+def engine(engines: tuple[Engine, Engine]) -> Engine:
+    """The video network's."""
+    return engines[1]
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +61,51 @@ def test_it_gives_the_golden_outputs(engine: Engine, golden: Golden) -> None:
     assert record.max_abs <= TOLERANCES["fp32"].max_abs
 
 
+def with_other_noise(golden: Golden) -> dict[str, np.ndarray]:
+    return dict(golden.inputs) | {"video_noise": golden.inputs["video_noise"][:, ::-1].copy()}
+
+
 def test_equal_inputs_give_equal_outputs_and_others_do_not(engine: Engine, golden: Golden) -> None:
     first = {name: on_host(tensor).copy() for name, tensor in engine.run(golden.inputs).items()}
-    other = dict(golden.inputs) | {"video_noise": golden.inputs["video_noise"][:, ::-1].copy()}
-    changed = on_host(engine.run(other)["features"]).copy()
+    changed = on_host(engine.run(with_other_noise(golden))["features"]).copy()
     again = engine.run(golden.inputs)
     for name, values in first.items():
         np.testing.assert_array_equal(values, on_host(again[name]))
     assert not np.allclose(first["features"], changed)
+
+
+def test_what_it_gave_is_not_written_to_again(engine: Engine, golden: Golden) -> None:
+    kept = engine.run(golden.inputs)
+    values = {name: on_host(tensor).copy() for name, tensor in kept.items()}
+    for _ in range(3):
+        finish(engine.run(with_other_noise(golden)))
+    for name, tensor in kept.items():
+        np.testing.assert_array_equal(on_host(tensor), values[name])
+
+
+def test_what_it_was_given_may_be_changed_at_once(engine: Engine, golden: Golden) -> None:
+    expected = on_host(engine.run(golden.inputs)["features"])
+    given = {name: array.copy() for name, array in golden.inputs.items()}
+    result = engine.run(given)
+    for array in given.values():
+        array[...] = 0
+    np.testing.assert_array_equal(on_host(result["features"]), expected)
+
+
+def test_engines_in_a_row_do_as_by_way_of_the_host(engines: tuple[Engine, Engine], golden: Golden) -> None:
+    encoder, video = engines
+    words = {name: array for name, array in golden.inputs.items() if name != stages.PRESENT}
+    shape = encoder.inputs[0].shape
+    pictures = [np.full(shape, level, np.uint8) for level in (20, 200)]
+    straight = [
+        video.run(words | {stages.PRESENT: encoder.run({stages.IMAGES: seen})[stages.PRESENT]}) for seen in pictures
+    ]
+    finish(straight[-1])
+    for seen, result in zip(pictures, straight, strict=True):
+        present = on_host(encoder.run({stages.IMAGES: seen})[stages.PRESENT])
+        expected = on_host(video.run(words | {stages.PRESENT: present})[stages.FEATURES])
+        np.testing.assert_array_equal(on_host(result[stages.FEATURES]), expected)
+    assert not np.allclose(*(on_host(result[stages.FEATURES]) for result in straight))
 
 
 def test_it_refuses_names_shapes_and_types_it_does_not_declare(engine: Engine, golden: Golden) -> None:
@@ -102,14 +118,19 @@ def test_it_refuses_names_shapes_and_types_it_does_not_declare(engine: Engine, g
         engine.run(inputs | {"present": inputs["present"].astype(np.float64)})
 
 
-def test_closing_twice_is_safe(model: Exportable, draft: Draft, tmp_path: Path) -> None:
-    engine = by_onnxruntime(model, draft, tmp_path)
+def test_closing_twice_is_safe_and_ends_it(
+    model: Exportable, draft: Draft, tmp_path: Path, monkeypatch, golden
+) -> None:
+    engine = onnxruntime_cpu(Workshop(model, draft, tmp_path, monkeypatch), "video")
     engine.close()
     engine.close()
+    with pytest.raises(EngineError, match="engine video is closed"):
+        engine.run(golden.inputs)
 
 
-def test_all_runners_are_registered_and_the_absent_say_so(tmp_path: Path) -> None:
+def test_all_runners_are_registered_and_the_absent_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert runner_names() == ["aot_inductor", "onnxruntime", "tensorrt", "tensorrt_rtx"]
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
     source = EngineSource(name="video", path=tmp_path / "video.plan", device="cuda")
     with pytest.raises(EngineError, match="tensorrt is not installed: pip install tensorrt"):
         load_engine("tensorrt", source)

@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from ahead_of_time import only_x86_64
 
 from mola_core.export.compilers.protocol import CompileJob
 from mola_core.export.compiling import open_compiler
@@ -133,9 +134,9 @@ def test_the_preview_brings_no_second_video_network(graphs: Graphs) -> None:
     assert stored == pytest.approx(without, rel=0.02)
 
 
+@only_x86_64
 @pytest.mark.parametrize("stage", OUTPUTS)
 def test_every_stage_compiles_for_an_rtx_4090_without_one(graphs: Graphs, stage: Stage) -> None:
-    pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx")
     compiler = open_compiler("tensorrt_rtx")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"{stage}{compiler.suffix}"

@@ -3,28 +3,36 @@
 from typing import Any
 
 import pytest
+from demo_results import episode
 
 from mola_nodes.demo.episodes import EpisodeResult
-from mola_nodes.demo.run import _Stage
+from mola_nodes.demo.stage import Stage
 
 DONE, LATE, STOPPED = "done", "late", "stopped"
 
 
-def outcome(name: str, *, attempt: int) -> EpisodeResult:
-    return EpisodeResult(
-        task="press_button",
+def outcome(name: str, *, attempt: int, swap_gap_ms: float | None = None) -> EpisodeResult:
+    return episode(
         attempt=attempt,
-        instruction="press the button",
         success=name == DONE,
         stopped_for_safety=name == STOPPED,
         reason=name,
-        duration_s=1.0,
-        command_rate_hz=500.0,
-        latency_p50_ms=None,
-        latency_p99_ms=None,
-        deadline_misses=0,
-        ticks=500,
-        chunk_rate_hz=10.0,
+        swap_gap_ms=swap_gap_ms,
+    )
+
+
+def stage_of(*, learned: bool) -> Stage:
+    nothing: Any = None
+    policy: Any = object() if learned else None
+    return Stage(
+        twin=nothing,
+        world=nothing,
+        film=nothing,
+        homing=nothing,
+        plans=nothing,
+        learned=policy,
+        options=nothing,
+        say=nothing,
     )
 
 
@@ -43,17 +51,20 @@ def outcome(name: str, *, attempt: int) -> EpisodeResult:
 def test_a_task_is_tried_again_for_good_reasons_only(
     monkeypatch: pytest.MonkeyPatch, learned: bool, outcomes: list[str], tries: int
 ) -> None:
-    nothing: Any = None
-    policy: Any = object() if learned else None
-    stage = _Stage(
-        twin=nothing, world=nothing, film=nothing, homing=nothing, learned=policy, options=nothing, say=nothing
-    )
-
-    def episode(_stage: _Stage, _task: str, *, attempt: int, swap: bool) -> EpisodeResult:
-        assert swap
+    def run(_stage: Stage, _task: str, *, attempt: int) -> EpisodeResult:
         return outcome(outcomes[attempt - 1], attempt=attempt)
 
-    monkeypatch.setattr(_Stage, "_episode", episode)
-    result = stage.task("press_button", 0)
+    monkeypatch.setattr(Stage, "_episode", run)
+    result = stage_of(learned=learned).task("press_button")
     assert result.attempt == tries
     assert result.reason == outcomes[tries - 1]
+
+
+def test_a_swap_in_an_attempt_that_failed_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_stage: Stage, _task: str, *, attempt: int) -> EpisodeResult:
+        gap_ms = 48.0 if attempt == 1 else None
+        return outcome(LATE if attempt == 1 else DONE, attempt=attempt, swap_gap_ms=gap_ms)
+
+    monkeypatch.setattr(Stage, "_episode", run)
+    result = stage_of(learned=True).task("press_button")
+    assert (result.attempt, result.success, result.swap_gap_ms) == (2, True, 48.0)

@@ -81,6 +81,19 @@ def test_it_acts_is_swapped_while_it_acts_and_taken_back(twin: RunningTwin) -> N
     assert goal.result().reason == "cancelled"
 
 
+def test_what_does_not_serve_is_let_go_and_would_be_loaded_anew(twin: RunningTwin) -> None:
+    client = BundleClient(twin.operator)
+    client.wait_serving(OLD)
+    client.unload()  # whatever has been loaded before
+    client.load(NEW)
+    assert client.unload() == (NEW,)
+    with pytest.raises(MolaError, match=f"bundle {NEW} is not staged"):
+        client.promote(NEW)
+    with pytest.raises(MolaError, match="no previous bundle"):
+        client.rollback("")
+    assert client.unload() == ()
+
+
 def test_what_is_broken_or_absent_is_refused_with_the_reason(twin: RunningTwin) -> None:
     client = BundleClient(twin.operator)
     client.wait_serving(OLD)

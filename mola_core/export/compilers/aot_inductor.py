@@ -7,7 +7,7 @@ import torch
 from mola_core.export.compilers.protocol import CompileJob
 from mola_core.export.errors import ExportError
 from mola_core.export.gpu_layout import lay_out_for_gpu
-from mola_core.export.torch_engine import empty_inputs
+from mola_core.export.torch_call import empty_inputs
 from mola_core.runtime.machine import gpu_arch
 
 

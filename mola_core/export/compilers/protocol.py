@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mola_core.contracts.bundle import Precision, Stage
-from mola_core.export.stages import StageModule
+
+if TYPE_CHECKING:  # engines are compiled on rigs too, which have no torch
+    from mola_core.export.stages import StageModule
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class CompileJob:
     """``sm_89`` and the like, or ``cpu``."""
     precision: Precision
     """Of the graph; compilers keep the types that the graph names."""
-    module: StageModule | None = None
+    module: "StageModule | None" = None
     """The stage in torch, for compilers that read no graphs; None where only a bundle is at hand."""
 
 

@@ -20,7 +20,9 @@ class TensorRtCompiler:
         try:
             import tensorrt  # noqa: PLC0415  # only where it is installed
         except ImportError as error:
-            raise ExportError("TensorRT is not installed: pip install tensorrt") from error
+            raise ExportError(
+                "TensorRT is not installed: pip install -r docker/gpu.in (TensorRT and CUDA's bindings of one CUDA version)"
+            ) from error
         self._api: Any = tensorrt
 
     @property

@@ -22,8 +22,9 @@ def checked(inputs: Tensors, specs: Sequence[TensorSpec], *, engine: str) -> Map
         tensor = inputs[name]
         if tuple(tensor.shape) != spec.shape:
             raise RuntimeInputError(f"engine {engine}: {name} has shape {tuple(tensor.shape)}, expected {spec.shape}")
-        if isinstance(tensor, np.ndarray) and tensor.dtype.name != spec.dtype:
-            raise RuntimeInputError(f"engine {engine}: {name} is {tensor.dtype}, expected {spec.dtype}")
+        dtype = tensor.dtype.name if isinstance(tensor, np.ndarray) else tensor.dtype
+        if dtype != spec.dtype:
+            raise RuntimeInputError(f"engine {engine}: {name} is {dtype}, expected {spec.dtype}")
     return inputs
 
 

@@ -24,6 +24,8 @@ class EngineSource:
     """``cpu`` or ``cuda``."""
     threads: int = 0
     """Of a CPU runner; 0 leaves the choice to the runtime."""
+    background: bool = False
+    """Of a GPU runner: everything else on the card comes first, since nobody on whom the arm depends waits for it."""
 
 
 Loader = Callable[[EngineSource], Engine]

@@ -1,11 +1,12 @@
 """ONNX Runtime: runs a graph as it is, on any CPU or an NVIDIA GPU; the fallback everywhere.
 
-On the CPU, arrays in and arrays out. On a GPU all buffers are bound once: host arrays are copied into them, tensors of another
-engine on the same GPU are read where they lie, and the whole pass is one captured CUDA graph.
+On the CPU, arrays in and arrays out. On a GPU host arrays are copied there, results of another session on the same GPU are read where
+they lie, and outputs stay in memory that is new with every run. No CUDA graph: ONNX Runtime replays it on the buffers of its first
+runs, whatever is bound later.
 """
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import onnxruntime as ort
@@ -13,7 +14,7 @@ import onnxruntime as ort
 from mola_core.runtime.engines.checks import checked, zeros
 from mola_core.runtime.engines.loading import EngineSource
 from mola_core.runtime.engines.protocol import EngineError
-from mola_core.runtime.tensors import Tensor, Tensors, TensorSpec, on_host
+from mola_core.runtime.tensors import Tensors, TensorSpec, on_host
 
 _ERRORS = 3
 _DTYPES = {
@@ -54,7 +55,7 @@ class _Session:
         options.intra_op_num_threads = source.threads
         options.log_severity_level = _ERRORS
         try:
-            self.session = ort.InferenceSession(str(source.path), options, providers=providers)
+            self.session: Any = ort.InferenceSession(str(source.path), options, providers=providers)
         except Exception as error:  # onnxruntime raises classes of its own for every kind of bad file
             raise EngineError(f"engine {source.name}: {source.path} does not load: {_first_line(error)}") from error
         self.name, self.device = source.name, source.device
@@ -75,6 +76,11 @@ class _Session:
         """See :class:`~mola_core.runtime.engines.protocol.Engine`."""
         self.session = None
 
+    def _opened(self) -> Any:
+        if self.session is None:
+            raise EngineError(f"engine {self.name} is closed")
+        return self.session
+
 
 class OnnxRuntimeCpu(_Session):
     """Arrays in, fresh arrays out."""
@@ -90,19 +96,26 @@ class OnnxRuntimeCpu(_Session):
     def run(self, inputs: Tensors) -> Tensors:
         """See :class:`~mola_core.runtime.engines.protocol.Engine`."""
         feeds = {name: on_host(tensor) for name, tensor in checked(inputs, self.inputs, engine=self.name).items()}
+        session = self._opened()
         try:
-            values = self.session.run(self._names, feeds)
+            values = session.run(self._names, feeds)
         except Exception as error:  # as above
             raise EngineError(f"engine {self.name} failed: {_first_line(error)}") from error
         return dict(zip(self._names, values, strict=True))
 
 
 class OrtTensor:
-    """An array in GPU memory that ONNX Runtime owns."""
+    """An array in memory that ONNX Runtime owns; made when its run returned."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, *, session: Any) -> None:
+        """``session`` has allocated ``value`` and lives as long."""
         self.value = value
         self.shape = tuple(value.shape())
+        self.dtype = _DTYPES[value.data_type()]
+        self._session = session
+
+    def wait(self) -> None:
+        """See :class:`~mola_core.runtime.tensors.DeviceTensor`; a run waits for the GPU itself."""
 
     def to_host(self) -> np.ndarray[Any, np.dtype[Any]]:
         """See :class:`~mola_core.runtime.tensors.DeviceTensor`."""
@@ -111,50 +124,41 @@ class OrtTensor:
 
 
 class OnnxRuntimeCuda(_Session):
-    """Bound buffers and a CUDA graph. Written against the API; see ARCHITECTURE.md for where it has run."""
+    """Inputs and outputs bound anew for each run. Written against the API; see ARCHITECTURE.md for where it has run."""
+
+    providers: ClassVar[list[Any]] = [
+        ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "EXHAUSTIVE"}),
+        "CPUExecutionProvider",
+    ]
+    memory = "cuda"
+    """Where outputs stay."""
 
     def __init__(self, source: EngineSource) -> None:
-        options = {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "EXHAUSTIVE"}
-        super().__init__(source, providers=[("CUDAExecutionProvider", options), "CPUExecutionProvider"])
-        self._binding = self.session.io_binding()
-        self._buffers = {spec.name: _allocate(spec) for spec in self.inputs}
-        self._bound: dict[str, Any] = {}
-        self._results = {spec.name: _allocate(spec) for spec in self.outputs}
-        for name, value in self._results.items():
-            self._binding.bind_ortvalue_output(name, value)
-        self._tensors: dict[str, Tensor] = {name: OrtTensor(value) for name, value in self._results.items()}
+        super().__init__(source, providers=self.providers)
 
     def warm(self) -> None:
-        """See :class:`~mola_core.runtime.engines.protocol.Engine`; the second pass captures the graph, the third replays it."""
-        for _ in range(3):
-            self.run(zeros(self.inputs))
+        """See :class:`~mola_core.runtime.engines.protocol.Engine`."""
+        self.run(zeros(self.inputs))
 
     def run(self, inputs: Tensors) -> Tensors:
         """See :class:`~mola_core.runtime.engines.protocol.Engine`."""
-        for name, tensor in checked(inputs, self.inputs, engine=self.name).items():
-            self._bind(name, self._place(name, tensor))
+        given = checked(inputs, self.inputs, engine=self.name)
+        session = self._opened()
         try:
-            self.session.run_with_iobinding(self._binding)
+            binding = session.io_binding()  # one that has run would write to the outputs that it gave
+            for name, tensor in given.items():
+                if isinstance(tensor, OrtTensor):
+                    binding.bind_ortvalue_input(name, tensor.value)
+                else:
+                    binding.bind_cpu_input(name, np.ascontiguousarray(on_host(tensor)))
+            for spec in self.outputs:
+                binding.bind_output(spec.name, self.memory)
+            binding.synchronize_inputs()
+            session.run_with_iobinding(binding)
         except Exception as error:  # as above
             raise EngineError(f"engine {self.name} failed: {_first_line(error)}") from error
-        return self._tensors
-
-    def _place(self, name: str, tensor: Tensor) -> Any:
-        if isinstance(tensor, OrtTensor):
-            return tensor.value
-        buffer = self._buffers[name]
-        buffer.update_inplace(np.ascontiguousarray(on_host(tensor)))
-        return buffer
-
-    def _bind(self, name: str, value: Any) -> None:
-        """Only when it changes: a graph is captured for fixed addresses."""
-        if self._bound.get(name) is not value:
-            self._binding.bind_ortvalue_input(name, value)
-            self._bound[name] = value
-
-
-def _allocate(spec: TensorSpec) -> Any:
-    return ort.OrtValue.ortvalue_from_shape_and_type(list(spec.shape), np.dtype(spec.dtype).type, "cuda", 0)
+        values = zip(self.outputs, binding.get_outputs(), strict=True)
+        return {spec.name: OrtTensor(value, session=session) for spec, value in values}
 
 
 def _specs(nodes: Any, *, engine: str) -> tuple[TensorSpec, ...]:

@@ -1,19 +1,21 @@
 """Runs a serialised plan; TensorRT and TensorRT-RTX share this, each brings its module.
 
 Buffers are allocated once and bound by name. The first passes run as they are; then one is captured, and every later one is a single
-launch. What another plan of this process has made is copied within the device. Written against the API; see ARCHITECTURE.md for where
-it has run.
+launch, with the copies in before it and the copies out after it in the same stream. Written against the API; see ARCHITECTURE.md for
+where it has run.
 """
 
 from collections.abc import Mapping
+from contextlib import ExitStack, closing, suppress
 from types import TracebackType
 from typing import Any, Self
 
 from mola_core.runtime.engines.checks import checked, zeros
-from mola_core.runtime.engines.cuda import CudaBuffer, Stream
+from mola_core.runtime.engines.cuda_stream import Event, Graph, Stream
+from mola_core.runtime.engines.cuda_tensor import CudaInput, CudaOutput
 from mola_core.runtime.engines.loading import EngineSource
 from mola_core.runtime.engines.protocol import EngineError
-from mola_core.runtime.tensors import Tensors, TensorSpec, on_host
+from mola_core.runtime.tensors import Tensors, TensorSpec, finish
 
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "int64", "BOOL": "bool", "UINT8": "uint8"}
 
@@ -37,44 +39,62 @@ class PlanEngine:
                 f"engine {source.name}: {runtime} {api.__version__} does not accept {source.path} on this card"
             )
         self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(
+                f"engine {source.name}: {runtime} has no memory left on this card to run {source.path}; unload another bundle"
+            )
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
         self.inputs = self._specs(names, mode=api.TensorIOMode.INPUT)
         self.outputs = self._specs(names, mode=api.TensorIOMode.OUTPUT)
-        self._stream = Stream()
-        self._buffers = {spec.name: CudaBuffer(spec, self._stream) for spec in (*self.inputs, *self.outputs)}
-        for name, buffer in self._buffers.items():
-            self._context.set_tensor_address(name, buffer.pointer)
-        self._results: Mapping[str, CudaBuffer] = {spec.name: self._buffers[spec.name] for spec in self.outputs}
+        self._graph: Graph | None = None
+        with ExitStack() as owned:
+            self._stream = owned.enter_context(closing(Stream(background=source.background)))
+            self._staged = Event()
+            self._places: Mapping[str, CudaInput] = {
+                spec.name: owned.enter_context(closing(CudaInput(spec, self._stream))) for spec in self.inputs
+            }
+            self._results: Mapping[str, CudaOutput] = {
+                spec.name: owned.enter_context(closing(CudaOutput(spec, self._stream))) for spec in self.outputs
+            }
+            pointers = {name: place.pointer for name, place in self._places.items()}
+            pointers |= {name: result.pointer for name, result in self._results.items()}
+            for name, pointer in pointers.items():
+                self._context.set_tensor_address(name, pointer)
+            owned.callback(self._stream.synchronize)  # the first to happen on closing
+            self._owned = owned.pop_all()
 
     def warm(self) -> None:
         """See :class:`~mola_core.runtime.engines.protocol.Engine`; nothing lazy may happen in a capture, so it runs twice first."""
         for _ in range(2):
-            self.run(zeros(self.inputs))
-        self._stream.synchronize()
-        self._stream.begin_capture()
-        self._enqueue()
-        self._stream.end_capture()
-        self.run(zeros(self.inputs))
-        self._stream.synchronize()
+            finish(self.run(zeros(self.inputs)))
+        if self._graph is None:
+            self._graph = self._owned.enter_context(closing(Graph(self._stream, self._enqueue)))
+            self._owned.callback(self._stream.synchronize)
+        finish(self.run(zeros(self.inputs)))
 
     def run(self, inputs: Tensors) -> Tensors:
-        """See :class:`~mola_core.runtime.engines.protocol.Engine`; returns before the device is done, readers wait."""
-        for name, tensor in checked(inputs, self.inputs, engine=self.name).items():
-            if isinstance(tensor, CudaBuffer):
-                self._buffers[name].fill_from(tensor)
-            else:
-                self._buffers[name].fill(on_host(tensor))
-        if self._stream.captured:
-            self._stream.replay()
+        """See :class:`~mola_core.runtime.engines.protocol.Engine`."""
+        given = checked(inputs, self.inputs, engine=self.name)
+        if self._context is None:
+            raise EngineError(f"engine {self.name} is closed")
+        self._staged.wait()
+        for name, tensor in given.items():
+            self._places[name].fill(tensor, staged=self._staged)
+        self._stream.record(self._staged)
+        if self._graph is not None:
+            self._graph.launch()
         else:
             self._enqueue()
-        return self._results
+        made = Event()
+        results = {name: result.copied(made=made) for name, result in self._results.items()}
+        self._stream.record(made)
+        return results
 
     def close(self) -> None:
         """See :class:`~mola_core.runtime.engines.protocol.Engine`."""
-        for buffer in self._buffers.values():
-            buffer.close()
-        self._stream.close()
+        # a card that has failed says so to every call from then on, and whoever used the engine has heard it
+        with suppress(EngineError):
+            self._owned.close()
         self._context = self._engine = None
 
     def _enqueue(self) -> None:

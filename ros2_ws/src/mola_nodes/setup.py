@@ -44,6 +44,7 @@ setup(
             "engine.load = mola_nodes.bundles.command:register_load",
             "engine.promote = mola_nodes.bundles.command:register_promote",
             "engine.rollback = mola_nodes.bundles.command:register_rollback",
+            "engine.unload = mola_nodes.bundles.command:register_unload",
             "faults = mola_nodes.faults.command:register",
             "record = mola_nodes.record.command:register",
             "run = mola_nodes.policy.command:register",

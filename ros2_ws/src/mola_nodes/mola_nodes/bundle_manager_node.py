@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 from mola_interfaces.msg import EngineStatus, HalfStatus
 from mola_interfaces.srv import ListEngines, LoadEngine, PromoteEngine, RollbackEngine
+from std_srvs.srv import Trigger
 
 from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.site import load_site
@@ -58,6 +59,7 @@ class BundleManagerNode(MolaNode[BundleManagerParams]):
             late_ms=self.params.late_ms,
         )
         self._halves: dict[str, HalfStatus] = {}
+        self._logged = ""
         self._manager = BundleManager(
             shelf=BundleShelf(root, site=load_site(site)),
             probe=make_probe(settings),
@@ -70,10 +72,11 @@ class BundleManagerNode(MolaNode[BundleManagerParams]):
     def activate(self, stack: ExitStack) -> None:
         """Listen to the halves and to people."""
         self.open_subscription(graph.HALF_STATUS, self._on_half, stack)
-        self.open_service(graph.LIST_ENGINES, self._on_list, stack)
+        self.open_unhurried_service(graph.LIST_ENGINES, self._on_list, stack)
         self.open_service(graph.LOAD_ENGINE, self._on_load, stack)
         self.open_service(graph.PROMOTE_ENGINE, self._on_promote, stack)
         self.open_service(graph.ROLLBACK_ENGINE, self._on_rollback, stack)
+        self.open_service(graph.UNLOAD_ENGINES, self._on_unload, stack)
         self.open_timer(_REPORT_S, self._publish_status, stack)
 
     def _publish_wish(self, wanted: Wanted) -> None:
@@ -86,10 +89,7 @@ class BundleManagerNode(MolaNode[BundleManagerParams]):
     def _on_half(self, message: HalfStatus) -> None:
         report = report_from_message(message)
         self._halves[message.half] = message
-        before = self._manager.swap.reason
         self._manager.note(message.half, report)
-        if self._manager.swap.reason and self._manager.swap.reason != before:
-            self.get_logger().error(self._manager.swap.reason)
 
     def _on_list(self, _request: ListEngines.Request, response: ListEngines.Response) -> ListEngines.Response:
         shelf = self._manager.shelf
@@ -118,11 +118,23 @@ class BundleManagerNode(MolaNode[BundleManagerParams]):
         response.success, response.message = True, self._manager.swap.reason
         return response
 
+    def _on_unload(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        released = self._manager.unload()
+        response.success, response.message = True, ", ".join(released)
+        return response
+
     def _publish_status(self) -> None:
+        self._log_reason()
         message: EngineStatus = engine_status_message(
             self._manager, halves=self._halves, stamp_ns=self.system_clock.now_ns()
         )
         self._status.publish(message)
+
+    def _log_reason(self) -> None:
+        reason = self._manager.swap.reason
+        if reason and reason != self._logged:
+            self.get_logger().error(reason)
+        self._logged = reason
 
 
 def main() -> NoReturn:

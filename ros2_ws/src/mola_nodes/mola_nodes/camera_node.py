@@ -51,6 +51,7 @@ class CameraNode(MolaNode[CameraParams]):
             self._stream,
             on_frame=lambda frame: self._on_frame(frame, thread),
             on_lost=self._on_lost,
+            on_bug=self.report_bug,
         )
         self._publisher.publish_mount(self._spec, stamp_ns=self.system_clock.now_ns())
         stack.enter_context(thread)

@@ -14,15 +14,22 @@ from mola_drivers.camera.stream import CameraStream
 class CameraThread:
     """Opens ``stream`` on entering and hands over every frame until left.
 
-    Both callbacks run in the camera's thread; ``on_lost`` is called when only a new process can bring the camera back.
+    All callbacks run in the camera's thread; ``on_lost`` is called when only a new process can bring the camera back, ``on_bug`` for
+    whatever else has ended the thread.
     """
 
     def __init__(
-        self, stream: CameraStream, *, on_frame: Callable[[Frame], None], on_lost: Callable[[CameraError], None]
+        self,
+        stream: CameraStream,
+        *,
+        on_frame: Callable[[Frame], None],
+        on_lost: Callable[[CameraError], None],
+        on_bug: Callable[[BaseException], None],
     ) -> None:
         self._stream = stream
         self._on_frame = on_frame
         self._on_lost = on_lost
+        self._on_bug = on_bug
         self._stop = threading.Event()
         self._opened: Future[CameraInfo] = Future()
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
@@ -57,5 +64,10 @@ class CameraThread:
         except CameraError as error:
             if self._opened.done():
                 self._on_lost(error)
+            else:
+                self._opened.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - nobody else would hear that the frames have ended, or do not begin
+            if self._opened.done():
+                self._on_bug(error)
             else:
                 self._opened.set_exception(error)

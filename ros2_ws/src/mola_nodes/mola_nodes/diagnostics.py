@@ -51,13 +51,15 @@ def inputs_diagnostic(missing: str, *, busy: bool) -> DiagnosticStatus:
 
 def half_diagnostic(half: str, report: SlotReport, figures: RunFigures) -> DiagnosticStatus:
     """Which bundle one half of the policy serves, and how fast."""
-    problems = "; ".join(f"{name}: {reason}" for name, reason in report.failed.items())
+    leaked = [f"{name} could not be closed: restart this process to have its memory back" for name in report.leaked]
+    problems = "; ".join([*(f"{name}: {reason}" for name, reason in report.failed.items()), *leaked])
     return diagnostic_status(
         name=f"policy: {half}",
         level=WARN if problems or not report.serving else OK,
         message=problems or (f"serves {report.serving}" if report.serving else "no bundle is in service"),
         values={
             "loaded": ", ".join(report.ready) or "none",
+            "not closed": len(report.leaked),
             "runs": figures.runs,
             "run p50 [ms]": figures.p50_ms,
             "run p99 [ms]": figures.p99_ms,

@@ -77,7 +77,7 @@ class EpisodeRecorderNode(MolaNode[EpisodeRecorderParams]):
         self._session = stack.enter_context(session)
         for left in unfinished(session.store.root):
             self.get_logger().warning(f"{left} was never ended; mola episode recover makes an episode of it")
-        taker = RawTaker(self)
+        taker = RawTaker(self, troubles=self.troubles("raw taker"))
         for index, topic in enumerate(self._topics):
             taker.subscribe(patient(topic), partial(self._on_message, index), stack)
         stack.enter_context(taker)

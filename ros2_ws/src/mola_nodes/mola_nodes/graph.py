@@ -141,6 +141,8 @@ LIST_ENGINES = Service(f"{NAMESPACE}/list_engines", ListEngines)
 LOAD_ENGINE = Service(f"{NAMESPACE}/load_engine", LoadEngine)
 PROMOTE_ENGINE = Service(f"{NAMESPACE}/promote_engine", PromoteEngine)
 ROLLBACK_ENGINE = Service(f"{NAMESPACE}/rollback_engine", RollbackEngine)
+UNLOAD_ENGINES = Service(f"{NAMESPACE}/unload_engines", Trigger)
+"""Lets go of every bundle that does not serve: the staged one, and the one kept for a rollback."""
 
 
 def preview_topic(role: str) -> Topic:
@@ -326,7 +328,7 @@ def bundle_manager_node() -> NodeGraph:
         name=BUNDLE_MANAGER,
         publishes=(BUNDLE_WISH, ENGINE_STATUS, DIAGNOSTICS, NODE_HEARTBEATS),
         subscribes=(HALF_STATUS,),
-        serves=(LIST_ENGINES, LOAD_ENGINE, PROMOTE_ENGINE, ROLLBACK_ENGINE),
+        serves=(LIST_ENGINES, LOAD_ENGINE, PROMOTE_ENGINE, ROLLBACK_ENGINE, UNLOAD_ENGINES),
     )
 
 

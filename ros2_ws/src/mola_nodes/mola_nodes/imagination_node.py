@@ -1,7 +1,5 @@
 """Imagines: the newest frames and the instruction in, foresights of the bundle in service out; pictures for people beside it."""
 
-import itertools
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -11,16 +9,18 @@ from typing import Annotated, NoReturn
 import numpy as np
 from std_msgs.msg import String
 
+from mola_core.contracts.bundle import read_manifest
+from mola_core.contracts.crossing import why_together
 from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.site import load_site
 from mola_core.runtime.foresight import Foresight
 from mola_core.runtime.halves import BundleShelf, LoadedImagination
 from mola_core.runtime.slot import EngineSlot
 from mola_nodes import graph
-from mola_nodes.conversions.foresight import message_from_foresight
 from mola_nodes.conversions.images import side_by_side_message
+from mola_nodes.imagination.delivery import Delivery, GraphDelivery
 from mola_nodes.imagination.frames import NewestFrames
-from mola_nodes.imagination.loop import ImaginationLoop, LoopSettings
+from mola_nodes.imagination.loop import ImaginationLoop, LoopParts, LoopSettings
 from mola_nodes.imagination.preview import PreviewThread
 from mola_nodes.imagination.shadowing import ImaginationShadow
 from mola_nodes.lifecycle import MolaNode
@@ -31,8 +31,6 @@ from mola_nodes.process import Ending, run_node
 HALF = "imagination"
 LEAD_ROLE = "third_person"
 """Its frames set the pace."""
-
-Deliver = Callable[[Foresight, bool], None]
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,10 @@ class ImaginationParams(SiteParams):
 class ImaginationNode(MolaNode[ImaginationParams]):
     """Wires cameras, slot, loop and preview."""
 
-    def __init__(self, ending: Ending, *, deliver: Deliver | None = None) -> None:
-        """``deliver`` hands foresights to a policy in this process; without it they go over the graph."""
+    def __init__(self, ending: Ending, *, delivery: Delivery | None = None) -> None:
+        """``delivery`` hands foresights to a policy in this process; without it they go over the graph."""
         super().__init__(graph.IMAGINATION, params_type=ImaginationParams, ending=ending)
-        self._deliver = deliver or self._publish_foresight
-        self._sequence = itertools.count()
+        self._local = delivery
         self._instruction = ""
 
     def configure(self, stack: ExitStack) -> None:
@@ -69,8 +66,9 @@ class ImaginationNode(MolaNode[ImaginationParams]):
         if LEAD_ROLE not in self._site.cameras:
             raise ConfigError(f"site {self._site.name!r} has no camera {LEAD_ROLE!r}, which sets the pace")
         shelf = BundleShelf(Path(self.params.models), site=self._site, threads=self.params.threads)
-        load = partial(shelf.imagination, preview=self.params.preview_hz > 0)
-        self._foresights = self.open_publisher(graph.FORESIGHT, stack)
+        load = partial(self._load, shelf)
+        foresights = self.open_publisher(graph.FORESIGHT, stack)
+        self._delivery = self._local or GraphDelivery(foresights)
         self._previews = {role: self.open_publisher(graph.preview_topic(role), stack) for role in self._site.cameras}
         self._slot = stack.enter_context(EngineSlot[LoadedImagination](load))
 
@@ -84,20 +82,25 @@ class ImaginationNode(MolaNode[ImaginationParams]):
             shadow_every=self.params.shadow_every,
             unasked_hz=self.params.unasked_hz,
         )
-        shadow = stack.enter_context(ImaginationShadow(slot=self._slot, deliver=self._deliver))
-        self._loop = ImaginationLoop(
+        shadow = stack.enter_context(
+            ImaginationShadow(slot=self._slot, delivery=self._delivery, troubles=self.troubles("shadow"))
+        )
+        parts = LoopParts(
             slot=self._slot,
             frames=frames,
             instruction=lambda: self._instruction,
-            deliver=self._deliver,
+            delivery=self._delivery,
             shadow=shadow.offer,
-            settings=settings,
+            troubles=self.troubles("imagination"),
             clock=self.system_clock,
         )
-        stack.enter_context(self._loop)
+        self._loop = stack.enter_context(ImaginationLoop(parts, settings))
         if self.params.preview_hz > 0:
             preview = PreviewThread(
-                newest=lambda: self._loop.newest, show=self._show, period_s=1.0 / self.params.preview_hz
+                newest=lambda: self._loop.newest,
+                show=self._show,
+                period_s=1.0 / self.params.preview_hz,
+                troubles=self.troubles("preview"),
             )
             stack.enter_context(preview)
         for role in self._site.cameras:
@@ -107,11 +110,15 @@ class ImaginationNode(MolaNode[ImaginationParams]):
         # the loop itself looks after its slot while nothing is asked for
         HalfReports(self, HALF, slot=self._slot, runs=self._loop.runs, idle=lambda: False, stack=stack)
 
+    def _load(self, shelf: BundleShelf, bundle_id: str) -> LoadedImagination:
+        half = shelf.imagination(bundle_id, preview=self.params.preview_hz > 0)
+        apart = "" if self._local is not None else why_together(read_manifest(shelf.path_of(bundle_id)))
+        if apart:
+            self.get_logger().warning(apart)
+        return half
+
     def _on_instruction(self, message: String) -> None:
         self._instruction = message.data
-
-    def _publish_foresight(self, foresight: Foresight, shadow: bool) -> None:
-        self._foresights.publish(message_from_foresight(foresight, sequence=next(self._sequence), shadow=shadow))
 
     def _show(self, camera: str, frames: np.ndarray, foresight: Foresight) -> None:
         message = side_by_side_message(frames, stamp_ns=foresight.stamp_ns, frame_id=graph.optical_frame(camera))

@@ -15,7 +15,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 
-from mola_core.contracts.clock import Clock, SystemClock
+from mola_core.contracts.clock import NS_PER_S, Clock, SystemClock
 from mola_core.contracts.errors import MolaError
 from mola_core.control.realtime import settle_garbage_collector
 from mola_nodes.graph import NAMESPACE, NODE_HEARTBEATS, Service, Topic
@@ -23,11 +23,12 @@ from mola_nodes.heartbeat import Heartbeat
 from mola_nodes.listener import Listener
 from mola_nodes.params import ParamsT, load_params
 from mola_nodes.process import Ending
+from mola_nodes.turns import Troubles
 
 RCLError = rclpy_implementation.RCLError
 
 _HEARTBEAT_HZ = 20.0
-_LOG_EVERY_S = 2.0
+_LOG_EVERY_NS = 2 * NS_PER_S
 
 
 class MolaNode(LifecycleNode, Generic[ParamsT]):
@@ -50,7 +51,7 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
         self._configured, self._active, self._alive = ExitStack(), ExitStack(), ExitStack()
         self._service_change_state.callback = self._refuse_illegal(self._service_change_state.callback)
         self._turn = threading.Lock()
-        self._listener = self._alive.enter_context(Listener(self, on_bug=self._on_bug))
+        self._listener = self._alive.enter_context(Listener(self, on_bug=self.report_bug))
         self._alive.enter_context(
             Heartbeat(
                 self,
@@ -87,7 +88,7 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
 
     def open_urgent_subscription(self, topic: Topic, callback: Callable[[Any], None], stack: ExitStack) -> None:
         """The same in a thread of its own, which waits for none of the other callbacks: it has to be called beside them."""
-        listener = stack.enter_context(Listener(self, on_bug=self._on_bug))
+        listener = stack.enter_context(Listener(self, on_bug=self.report_bug))
         listener.subscribe(topic, self._guarded(topic, lambda message, _sent_ns: callback(message)), stack)
 
     def open_stamped_subscription(self, topic: Topic, callback: Callable[[Any, int], None], stack: ExitStack) -> None:
@@ -102,10 +103,18 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
     def open_service(self, service: Service, callback: Callable[[Any, Any], Any], stack: ExitStack) -> None:
         """Service that is destroyed with ``stack``; an error becomes the ``message`` of an unsuccessful response."""
 
+        def in_turn(request: Any, response: Any) -> Any:
+            with self._turn:
+                return callback(request, response)
+
+        self.open_unhurried_service(service, in_turn, stack)
+
+    def open_unhurried_service(self, service: Service, callback: Callable[[Any, Any], Any], stack: ExitStack) -> None:
+        """The same, called beside the callbacks of messages: it may take its time, and must not change what they change."""
+
         def guarded(request: Any, response: Any) -> Any:
             try:
-                with self._turn:
-                    return callback(request, response)
+                return callback(request, response)
             except MolaError as error:
                 self.get_logger().error(f"{service.name}: {error}")
                 response.success, response.message = False, str(error)
@@ -123,6 +132,25 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
 
         timer = self.create_timer(period_s, guarded)
         stack.callback(self.destroy_timer, timer)
+
+    def troubles(self, what: str) -> Troubles:
+        """For a thread of this node: what is refused is logged as of ``what``, every two seconds at most; a bug ends the process."""
+        due_ns = 0
+
+        def refused(error: MolaError) -> None:
+            # not rclpy's own throttle: it counts by the line of the call, and one topic or thread would silence the others
+            nonlocal due_ns
+            now_ns = self.system_clock.monotonic_ns()
+            if now_ns >= due_ns:
+                due_ns = now_ns + _LOG_EVERY_NS
+                self.get_logger().warning(f"{what}: {error}")
+
+        return Troubles(refused=refused, bug=self.report_bug)
+
+    def report_bug(self, error: BaseException) -> None:
+        """No input explains this: its trace goes to the log, and the process ends, so that a fresh one can start."""
+        self.get_logger().fatal("".join(traceback.format_exception(error)))
+        self.ending.request(exit_code=1)
 
     def close(self) -> None:
         """Leave every state; called when the process ends."""
@@ -176,17 +204,15 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
         return TransitionCallbackReturn.SUCCESS
 
     def _guarded(self, topic: Topic, callback: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
+        refused = self.troubles(topic.name).refused
+
         def guarded(message: Any, sent_ns: int) -> None:
             try:
                 callback(message, sent_ns)
             except MolaError as error:
-                self.get_logger().warning(f"{topic.name}: {error}", throttle_duration_sec=_LOG_EVERY_S)
+                refused(error)
 
         return guarded
-
-    def _on_bug(self, error: BaseException) -> None:
-        self.get_logger().fatal("".join(traceback.format_exception(error)))
-        self.ending.request(exit_code=1)
 
     def _leave(self, stack: ExitStack) -> None:
         try:

@@ -5,7 +5,7 @@ The node classes are those of the two-process graph; only the hand-over differs.
 
 from typing import NoReturn
 
-from mola_core.runtime.foresight import Foresight
+from mola_nodes.imagination.delivery import LocalDelivery
 from mola_nodes.imagination_node import ImaginationNode
 from mola_nodes.policy.foresights import NewestForesights
 from mola_nodes.policy_node import PolicyNode
@@ -15,11 +15,7 @@ from mola_nodes.process import run_node
 def main() -> NoReturn:
     """Entry point of the executable."""
     foresights = NewestForesights()
-
-    def deliver(foresight: Foresight, shadow: bool) -> None:
-        foresights.note(foresight, shadow=shadow)
-
     run_node(
-        lambda ending: ImaginationNode(ending, deliver=deliver),
+        lambda ending: ImaginationNode(ending, delivery=LocalDelivery(foresights)),
         lambda ending: PolicyNode(ending, foresights=foresights),
     )

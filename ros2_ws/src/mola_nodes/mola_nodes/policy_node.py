@@ -81,7 +81,7 @@ class PolicyNode(MolaNode[PolicyParams]):
             ask=self._outputs.ask,
             clock=self.system_clock,
         )
-        stack.enter_context(ActorShadow(self._parts))
+        stack.enter_context(ActorShadow(self._parts, troubles=self.troubles("shadow")))
         self.open_service(graph.TASK_DONE, self._on_task_done, stack)
         self._server = PolicyServer(self, check=_require_words, run_goal=self._run_goal, stack=stack)
         self.open_timer(1.0, self._diagnose, stack)

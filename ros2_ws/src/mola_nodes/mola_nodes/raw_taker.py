@@ -5,7 +5,6 @@ writing does. Here the transport's queues are emptied many times a second instea
 says, so that nothing is stamped later for it.
 """
 
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
@@ -15,6 +14,7 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 
 from mola_nodes.graph import Topic
+from mola_nodes.turns import Troubles, TurnThread
 
 PERIOD_S = 0.004
 
@@ -37,12 +37,11 @@ class NeverByExecutor(CallbackGroup):
 class RawTaker:
     """Calls back from its own thread while entered; subscriptions are made before."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, *, troubles: Troubles) -> None:
         self._node = node
         self._group = NeverByExecutor()
         self._subscriptions: list[tuple[Any, OnRaw]] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="raw taker", daemon=True)
+        self._thread = TurnThread(self._wait_and_take, name="raw taker", troubles=troubles)
 
     def subscribe(self, topic: Topic, callback: OnRaw, stack: ExitStack) -> None:
         """Hand every message of ``topic`` to ``callback``: its bytes, and what the transport says of it."""
@@ -53,20 +52,18 @@ class RawTaker:
         self._subscriptions.append((subscription, callback))
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._thread.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._thread.__exit__(kind, error, trace)
 
-    def _run(self) -> None:
-        while not self._stop.wait(PERIOD_S):
-            for subscription, callback in self._subscriptions:
-                with subscription.handle:
-                    while (
-                        taken := subscription.handle.take_message(subscription.msg_type, subscription.raw)
-                    ) is not None:
-                        callback(*taken)
+    def _wait_and_take(self) -> None:
+        if self._thread.stopping.wait(PERIOD_S):
+            return
+        for subscription, callback in self._subscriptions:
+            with subscription.handle:
+                while (taken := subscription.handle.take_message(subscription.msg_type, subscription.raw)) is not None:
+                    callback(*taken)

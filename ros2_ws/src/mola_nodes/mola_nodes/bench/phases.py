@@ -29,30 +29,44 @@ class PhaseFigures:
     seconds: float
     ticks: int
     deadline_misses: int
+    """Ticks that began later than one period."""
     miss_percent: float
     stops: int
     """Times that the servo left its engaged states, whatever for."""
     late_stops: int
     """Of them, those because inputs went stale or a process fell silent: the graph was too slow."""
     commands_per_s: float
-    """Targets that the servo sent to the arm."""
+    """Targets that the servo sent to the arm, while it was connected."""
     refused: int
     """Chunks that the controller or the servo did not take."""
     path_m: float
     """What the tool's commanded position travelled."""
-    answers: int
+    decisions: int
+    """Answers of the policy, each distinct; however often its chunk was said again, it counts once."""
+    decisions_per_s: float
+    """While a run goes on: the time between two runs is nobody's."""
     interval_p50_ms: float
-    """Between the policy's answers."""
+    """Between two answers of one run."""
     interval_p99_ms: float
     interval_max_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the policy."""
+
+    heard_s: float
+    """Monotonic."""
+    bundle_id: str
+    run: int
+    """Number of the run that it belongs to."""
 
 
 @dataclass
 class Watch:
     """What is heard from the graph; written by the spinning thread."""
 
-    answers: list[tuple[float, str, int]] = field(default_factory=list)
-    """(time of arrival s, bundle, number of the run)."""
+    answers: list[Answer] = field(default_factory=list)
     run: int = 0
     path_m: float = 0.0
     _last: np.ndarray | None = None
@@ -63,8 +77,8 @@ class Watch:
         operator.subscribe(graph.COMMANDED, self.follow)
 
     def note(self, message: LatentActions) -> None:
-        """An answer of the policy."""
-        self.answers.append((time.monotonic(), message.bundle_id, self.run))
+        """An answer of the policy: the graph says the latent actions of each once."""
+        self.answers.append(Answer(time.monotonic(), message.bundle_id, self.run))
 
     def follow(self, message: CommandedState) -> None:
         """Where the tool is meant to be."""
@@ -134,34 +148,57 @@ def phase_since(operator: OperatorClient, watch: Watch, begin: Mark) -> PhaseFig
     Raises:
         MolaError: too little to say.
     """
-    statuses: Sequence[ServoStatus] = operator.servo_statuses[begin.status :]
-    answers = watch.answers[begin.answers :]
-    intervals_ms = [1000.0 * (b[0] - a[0]) for a, b in itertools.pairwise(answers) if a[2] == b[2]]
+    return figures_of(
+        operator.servo_statuses[begin.status :],
+        watch.answers[begin.answers :],
+        seconds=time.monotonic() - begin.time_s,
+        path_m=watch.path_m - begin.path_m,
+    )
+
+
+def figures_of(
+    statuses: Sequence[ServoStatus], answers: Sequence[Answer], *, seconds: float, path_m: float
+) -> PhaseFigures:
+    """The figures of what was heard during ``seconds``.
+
+    Raises:
+        MolaError: too little to say.
+    """
+    intervals_ms = [1000.0 * (b.heard_s - a.heard_s) for a, b in itertools.pairwise(answers) if a.run == b.run]
     if len(statuses) < 2 or not intervals_ms:
-        raise MolaError("the graph said too little to measure; see its log")
+        raise MolaError(
+            f"the graph said too little to measure ({len(statuses)} servo statuses, {len(answers)} answers in {seconds:.0f} s); "
+            "see its log"
+        )
     pairs = list(itertools.pairwise(statuses))
     # a servo process that was started anew counts from the beginning
     alive = [(a, b) for a, b in pairs if b.ticks >= a.ticks and a.state != ServoStatus.OFFLINE != b.state]
     ticks = sum(b.ticks - a.ticks for a, b in alive)
     misses = sum(b.deadline_misses - a.deadline_misses for a, b in alive)
-    seconds = sum(_stamp_s(b) - _stamp_s(a) for a, b in alive)
+    connected_s = sum(_stamp_s(b) - _stamp_s(a) for a, b in alive)
     stops = [b for a, b in pairs if a.state in _ENGAGED and b.state not in _ENGAGED]
     p50, p99 = quantiles(intervals_ms, 0.5, 0.99)
     return PhaseFigures(
-        seconds=time.monotonic() - begin.time_s,
+        seconds=seconds,
         ticks=ticks,
         deadline_misses=misses,
         miss_percent=100.0 * misses / max(ticks, 1),
         stops=len(stops),
         late_stops=sum(any(word in status.reason for word in _TOO_SLOW) for status in stops),
-        commands_per_s=ticks / max(seconds, 1e-3),
-        refused=statuses[-1].chunks_rejected - statuses[0].chunks_rejected,
-        path_m=watch.path_m - begin.path_m,
-        answers=len(answers),
+        commands_per_s=ticks / max(connected_s, 1e-3),
+        refused=sum(_counted(a.chunks_rejected, b.chunks_rejected) for a, b in pairs),
+        path_m=path_m,
+        decisions=len(answers),
+        decisions_per_s=1000.0 * len(intervals_ms) / max(sum(intervals_ms), 1e-3),
         interval_p50_ms=p50,
         interval_p99_ms=p99,
         interval_max_ms=max(intervals_ms),
     )
+
+
+def _counted(before: int, after: int) -> int:
+    """By how much a count grew that begins anew with its node."""
+    return after - before if after >= before else after
 
 
 def _stamp_s(status: ServoStatus) -> float:
@@ -172,11 +209,12 @@ ROWS: Mapping[str, Callable[[PhaseFigures], str]] = {
     "seconds": lambda phase: f"{phase.seconds:.0f}",
     "late servo ticks": lambda phase: f"{phase.deadline_misses} ({phase.miss_percent:.1f} %)",
     "targets sent to the arm a second": lambda phase: f"{phase.commands_per_s:.1f}",
-    "stops, of them because the graph was too slow": lambda phase: f"{phase.stops}, {phase.late_stops}",
+    "stops, of them for a graph too slow": lambda phase: f"{phase.stops}, {phase.late_stops}",
     "chunks refused": lambda phase: f"{phase.refused}",
     "path of the tool, m": lambda phase: f"{phase.path_m:.2f}",
-    "answers, a second": lambda phase: f"{phase.answers}, {phase.answers / phase.seconds:.1f}",
-    "between answers, ms: p50 / p99 / max": lambda phase: (
+    "decisions (distinct answers)": lambda phase: f"{phase.decisions}",
+    "decisions a second, while a run goes on": lambda phase: f"{phase.decisions_per_s:.1f}",
+    "between decisions, ms: p50 / p99 / max": lambda phase: (
         f"{phase.interval_p50_ms:.0f} / {phase.interval_p99_ms:.0f} / {phase.interval_max_ms:.0f}"
     ),
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mola_core.contracts.errors import ConfigError, MolaError
+from mola_nodes.bench.processes import resident_mib
 
 if TYPE_CHECKING:
     from mola_interfaces.msg import EpisodeStatus, NodeHeartbeat
@@ -28,7 +29,6 @@ _MAX_TASK_S = 90.0
 _KILL_AFTER_S = 3.0
 _PAUSE_S = 0.5
 _HOME_S = 12.0
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class SittingEpisode:
     """success, failure, or recovered."""
     length_s: float
     messages: int
-    lost: int
+    lost: int | None
+    """Messages that the recorder missed, as it counted; None where it was killed, and its count with it."""
     recorder_mib: float
     """Resident memory of the recorder when the episode ended."""
 
@@ -86,12 +87,12 @@ def run(args: argparse.Namespace) -> int:
             episode = sitting.killed(task, seed) if args.kill and number == 1 else sitting.demonstration(task, seed)
             episodes.append(episode)
             console.print(
-                f"  {number + 1}/{len(plan)} {task} {seed}: {episode.outcome}, {episode.length_s:.1f} s, lost {episode.lost}"
+                f"  {number + 1}/{len(plan)} {task} {seed}: {episode.outcome}, {episode.length_s:.1f} s, lost {_told(episode.lost)}"
             )
     if args.json:
         print_json(measurement_report("bench sitting", {"store": args.store, "episodes": episodes}))
     else:
-        _print_table(episodes, store=args.store)
+        print_sitting(episodes, store=args.store)
     return 0 if all(episode.outcome in {"success", "recovered"} for episode in episodes) else 1
 
 
@@ -187,7 +188,7 @@ class _Sitting:
             outcome="recovered",
             length_s=summary.length_s,
             messages=found.messages,
-            lost=0,
+            lost=None,
             recorder_mib=resident_mib(self._recorder_pid),
         )
 
@@ -265,13 +266,18 @@ def _is_alive(pid: int) -> bool:
     return state not in {"Z", "X"}
 
 
-def resident_mib(pid: int) -> float:
-    """Resident memory of a process."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / _MIB
+def _told(lost: int | None) -> str:
+    return "?" if lost is None else str(lost)
 
 
-def _print_table(episodes: list[SittingEpisode], *, store: Path) -> None:
+def _lost_in(episodes: list[SittingEpisode]) -> str:
+    """All that was counted, and a question mark where somebody who counted was killed."""
+    counted = str(sum(episode.lost or 0 for episode in episodes))
+    return f"{counted} + ?" if any(episode.lost is None for episode in episodes) else counted
+
+
+def print_sitting(episodes: list[SittingEpisode], *, store: Path) -> None:
+    """Print a row a task, and what the recorder's memory did."""
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
@@ -287,10 +293,12 @@ def _print_table(episodes: list[SittingEpisode], *, store: Path) -> None:
             str(sum(row.outcome == "recovered" for row in rows)),
             f"{sum(row.length_s for row in rows):.0f}",
             str(sum(row.messages for row in rows)),
-            str(sum(row.lost for row in rows)),
+            _lost_in(rows),
         )
     console = Console()
     console.print(table)
+    if any(episode.lost is None for episode in episodes):
+        console.print("lost ?: of an episode whose recorder was killed, and its count with it")
     console.print(
         f"recorder's memory: {episodes[0].recorder_mib:.0f} MiB after the first episode, {episodes[-1].recorder_mib:.0f} MiB "
         f"after the last; episodes in {store}",

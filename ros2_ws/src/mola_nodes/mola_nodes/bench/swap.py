@@ -1,21 +1,21 @@
 """Hot swaps while the arm moves under policy, beside the same run without any.
 
-The whole graph runs on the twin. First the policy acts for a while undisturbed; then two bundles take over from each other, again
-and again. Reported side by side: servo ticks that missed their deadline, stops, the cadence of the policy's answers, the gap that
-each swap left in it, and the memory of the processes that hold the engines before and after.
+The whole graph runs on the twin. First the policy acts for a while undisturbed; then two bundles take over from each other, again and
+again. Before each swap the new bundle is tried and loaded, after it the old one is let go: every swap loads what is not in memory,
+and the processes that hold the engines are looked at with one bundle loaded. Both phases stand side by side.
 """
 
 import argparse
-import statistics
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mola_core.contracts.errors import ConfigError, MolaError
 
 if TYPE_CHECKING:
-    from mola_nodes.bench.phases import KeptRun, PhaseFigures, Watch
+    from mola_nodes.bench.phases import Answer, KeptRun, PhaseFigures, Watch
+    from mola_nodes.bench.swap_figures import Swap, SwapFigures
     from mola_nodes.bundles.client import BundleClient
     from mola_nodes.demo.operator_client import OperatorClient
 
@@ -24,27 +24,8 @@ _SETTLE_S = 0.5
 _ANSWER_S, _LOOK_S = 20.0, 0.005
 _TRIES = 3
 """For each swap wanted: one during which the run ends by itself counts for nothing."""
-_HOLDERS = ("imagination_node", "policy_node", "mola_process")
-
-
-@dataclass(frozen=True, slots=True)
-class SwapFigures:
-    """What the bench found."""
-
-    count: int
-    without: "PhaseFigures"
-    during: "PhaseFigures"
-    gap_p50_ms: float
-    """What a swap added to the usual interval between two answers."""
-    gap_max_ms: float
-    takeover_p50_ms: float
-    """From the request to the first answer of the new bundle."""
-    takeover_max_ms: float
-    memory_before_mib: float
-    """Resident, of the processes that hold engines, with both bundles loaded."""
-    memory_after_mib: float
-    endings: tuple[str, ...]
-    """Why runs of the policy ended by themselves in between; each time the arm was brought home and it ran again."""
+SAMPLE_EVERY = 10
+"""Swaps."""
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -54,6 +35,20 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of bundles (default: models)")
     parser.add_argument("--count", type=int, default=100, help="swaps (default: 100)")
     parser.add_argument("--seconds", type=float, default=30.0, help="undisturbed run before them (default: 30)")
+    parser.add_argument(
+        "--late-tolerance",
+        type=float,
+        default=2.0,
+        metavar="POINTS",
+        help="missed where the share of late servo ticks with swaps is more percentage points above that without (default: 2)",
+    )
+    parser.add_argument(
+        "--memory-tolerance",
+        type=float,
+        default=64.0,
+        metavar="MIB",
+        help="missed where the engines' processes hold more MiB after the last swap than before the first (default: 64)",
+    )
     parser.add_argument("--composed", action="store_true", help="imagination and policy in one process")
     parser.add_argument("--site", type=Path, default=None, help="site file of a twin (default: the shipped one)")
     parser.add_argument("--host", default="127.0.0.2", help="loopback address of the twin (default: %(default)s)")
@@ -62,26 +57,41 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Bring the graph up, measure, take it down; 0 when no chunk was refused and the graph was never too slow for the arm."""
-    from mola_core.cli.report import measurement_report, print_json  # noqa: PLC0415 - help must not pay for these
+    """Bring the graph up, measure, take it down; 0 when everything held that must."""
+    from rich.console import Console  # noqa: PLC0415 - help must not pay for these
 
-    if not 1 <= args.count <= 10_000 or not 1.0 <= args.seconds <= 3600.0:
-        raise ConfigError(f"--count {args.count} must be 1..10000 and --seconds {args.seconds:g} 1..3600")
+    from mola_core.cli.report import measurement_report, print_json  # noqa: PLC0415
+    from mola_nodes.bench.swap_figures import print_swaps  # noqa: PLC0415
+
+    _check(args)
     figures = measure(args)
     if args.json:
-        print_json(measurement_report("bench swap", {"result": figures}))
+        print_json(measurement_report("bench swap", {"result": figures, "passed": figures.passed}))
     else:
-        _print_table(figures)
-    return 0 if figures.during.late_stops == 0 and figures.during.refused == 0 else 1
+        print_swaps(figures, console=Console())
+    return 0 if figures.passed else 1
 
 
-def measure(args: argparse.Namespace) -> SwapFigures:
+def _check(args: argparse.Namespace) -> None:
+    if not 1 <= args.count <= 10_000 or not 1.0 <= args.seconds <= 3600.0:
+        raise ConfigError(f"--count {args.count} must be 1..10000 and --seconds {args.seconds:g} 1..3600")
+    if not (args.late_tolerance >= 0.0 and args.memory_tolerance >= 0.0):
+        raise ConfigError(
+            f"--late-tolerance {args.late_tolerance:g} and --memory-tolerance {args.memory_tolerance:g} must not be negative"
+        )
+    if args.bundles[0] == args.bundles[1]:
+        raise ConfigError(
+            f"{args.bundles[0]} cannot take over from itself; name two different bundles of {args.models}"
+        )
+
+
+def measure(args: argparse.Namespace) -> "SwapFigures":
     """All of it; raises MolaError where the graph or a swap fails."""
     from mola_nodes.bench.phases import KeptRun, Watch  # noqa: PLC0415
     from mola_nodes.bundles.client import BundleClient  # noqa: PLC0415
     from mola_nodes.running_twin import RunningTwin  # noqa: PLC0415
 
-    first, second = args.bundles
+    first = args.bundles[0]
     arguments = {
         "policy": "mola",
         "models": str(args.models.resolve()),
@@ -96,7 +106,6 @@ def measure(args: argparse.Namespace) -> SwapFigures:
         watch.open(operator)
         client = BundleClient(operator)
         client.wait_serving(first)
-        client.load(second)
         kept = KeptRun(_INSTRUCTION, operator=operator, watch=watch, site=twin.site)
         try:
             return _phases(args, operator=operator, client=client, watch=watch, kept=kept)
@@ -111,102 +120,86 @@ def _phases(
     client: "BundleClient",
     watch: "Watch",
     kept: "KeptRun",
-) -> SwapFigures:
+) -> "SwapFigures":
+    from mola_nodes.bench.memory import sample_memory  # noqa: PLC0415
     from mola_nodes.bench.phases import mark, phase_since  # noqa: PLC0415
+    from mola_nodes.bench.swap_figures import SwapFigures, Tolerances, verdicts_of  # noqa: PLC0415
 
     begin = mark(operator, watch)
     kept.act(args.seconds)
     without = phase_since(operator, watch, begin)
-    memory_before = _memory_mib()
+    memory = [sample_memory(0)]
+    swaps: list[Swap] = []
     begin = mark(operator, watch)
-    gaps: list[float] = []
-    takeovers: list[float] = []
-    for _ in range(_TRIES * args.count):
-        kept.ensure()
-        status = client.status
-        new = next(name for name in args.bundles if status is None or name != status.active_bundle)
-        if status is None or status.staged_bundle != new:
-            client.load(new)
-        took = _swap(client, watch, new, usual_ms=without.interval_p50_ms, kept=kept)
-        if took is not None:
-            takeovers.append(took[0])
-            gaps.append(took[1])
+    for tried in range(_TRIES * args.count):
+        swap = _swap(client, watch, new=args.bundles[(tried + 1) % 2], without=without, kept=kept)
         kept.act(_SETTLE_S)
-        if len(gaps) == args.count:
+        if swap is not None:
+            swaps.append(swap)
+            if len(swaps) % SAMPLE_EVERY == 0 or len(swaps) == args.count:
+                memory.append(sample_memory(len(swaps)))
+        if len(swaps) == args.count:
             break
     else:
         raise MolaError(
-            f"only {len(gaps)} of {args.count} swaps were not cut short by the end of a run; the last: {kept.endings[-1]}"
+            f"only {len(swaps)} of {args.count} swaps were not cut short by the end of a run; the last: {kept.endings[-1]}"
         )
+    during = phase_since(operator, watch, begin)
+    tolerances = Tolerances(late_points=args.late_tolerance, memory_mib=args.memory_tolerance)
     return SwapFigures(
-        count=args.count,
         without=without,
-        during=phase_since(operator, watch, begin),
-        gap_p50_ms=statistics.median(gaps),
-        gap_max_ms=max(gaps),
-        takeover_p50_ms=statistics.median(takeovers),
-        takeover_max_ms=max(takeovers),
-        memory_before_mib=memory_before,
-        memory_after_mib=_memory_mib(),
+        during=during,
+        swaps=tuple(swaps),
+        memory=tuple(memory),
+        verdicts=verdicts_of(without, during, memory, tolerances),
         endings=tuple(kept.endings),
     )
 
 
 def _swap(
-    client: "BundleClient", watch: "Watch", new: str, *, usual_ms: float, kept: "KeptRun"
-) -> tuple[float, float] | None:
-    """Promote and wait for the first answer of ``new``: how long that took, and what it added to the interval, ms.
+    client: "BundleClient", watch: "Watch", *, new: str, without: "PhaseFigures", kept: "KeptRun"
+) -> "Swap | None":
+    """Load ``new``, let it take over, and let the old one go. None where the run ended meanwhile for a reason of its own."""
+    from mola_nodes.bench.swap_figures import Swap  # noqa: PLC0415
 
-    None where the run ended meanwhile for a reason of its own; the swap then counts for nothing.
-    """
-    asked = time.monotonic()
+    kept.ensure()
+    asked_s = time.monotonic()
+    client.load(new)
+    load_ms = 1000.0 * (time.monotonic() - asked_s)
+    kept.ensure()
+    asked_s = time.monotonic()
     client.promote(new)
-    while watch.answers[-1][1] != new:
-        if kept.goal.done:
-            return None
-        if time.monotonic() > asked + _ANSWER_S:
-            raise MolaError(f"{new} serves and gives no answer")
-        time.sleep(_LOOK_S)
-    answers = list(watch.answers)
-    index = next(i for i in range(len(answers) - 1, 0, -1) if answers[i - 1][1] != new)
-    if answers[index - 1][2] != answers[index][2]:
+    answered = _wait_answer(watch, new, until_s=asked_s + _ANSWER_S, kept=kept)
+    client.unload()
+    status = client.status
+    if status is not None and status.active_bundle != new:
+        raise MolaError(f"{new} did not stay, {status.active_bundle or 'nothing'} serves: {status.reason}")
+    found = takeover_of(watch.answers, new, asked_s=asked_s) if answered else None
+    if found is None:
         return None
-    interval_ms = 1000.0 * (answers[index][0] - answers[index - 1][0])
-    return 1000.0 * (answers[index][0] - asked), max(interval_ms - usual_ms, 0.0)
+    takeover_ms, interval_ms = found
+    return Swap(load_ms=load_ms, takeover_ms=takeover_ms, gap_ms=max(interval_ms - without.interval_p50_ms, 0.0))
 
 
-def _memory_mib() -> float:
-    """Resident memory of the processes that hold engines."""
-    total = 0
-    for status in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = status.read_bytes().split(b"\0")
-            if any(Path(word.decode(errors="replace")).name in _HOLDERS for word in words[:3]):
-                pages = int((status.parent / "statm").read_text(encoding="ascii").split()[1])
-                total += pages * 4096
-        except (OSError, ValueError):  # it has just ended
-            continue
-    return total / (1 << 20)
+def _wait_answer(watch: "Watch", new: str, *, until_s: float, kept: "KeptRun") -> bool:
+    """Whether ``new`` has answered; not where the run has ended before."""
+    while watch.answers[-1].bundle_id != new:
+        if kept.goal.done:
+            return False
+        if time.monotonic() > until_s:
+            raise MolaError(f"{new} serves and gives no answer; see the log of the graph")
+        time.sleep(_LOOK_S)
+    return True
 
 
-def _print_table(figures: SwapFigures) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+def takeover_of(answers: "Sequence[Answer]", new: str, *, asked_s: float) -> tuple[float, float] | None:
+    """The last change over to ``new``: request to first answer, and interval between the old one's last answer and that, ms.
 
-    from mola_nodes.bench.phases import ROWS  # noqa: PLC0415
-
-    table = Table("", "without swaps", "with swaps", title=f"{figures.count} hot swaps while the arm moves")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, told in ROWS.items():
-        table.add_row(name, told(figures.without), told(figures.during))
-    console = Console()
-    console.print(table)
-    console.print(
-        f"gap in the cadence: p50 {figures.gap_p50_ms:.0f} ms, max {figures.gap_max_ms:.0f} ms; request to first answer: "
-        f"p50 {figures.takeover_p50_ms:.0f} ms, max {figures.takeover_max_ms:.0f} ms; memory of the engines' processes: "
-        f"{figures.memory_before_mib:.0f} MiB before, {figures.memory_after_mib:.0f} MiB after",
-        soft_wrap=True,
-    )
-    for ending in figures.endings:
-        console.print(f"a run ended, and another began: {ending}", soft_wrap=True)
+    None where a run ended between those two answers, and the interval is no gap.
+    """
+    heard = list(answers)
+    first = next(i for i in range(len(heard) - 1, 0, -1) if heard[i].bundle_id == new != heard[i - 1].bundle_id)
+    before, after = heard[first - 1], heard[first]
+    if before.run != after.run:
+        return None
+    return 1000.0 * (after.heard_s - asked_s), 1000.0 * (after.heard_s - before.heard_s)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from mola_core.contracts.clock import NS_PER_MS, NS_PER_S
 from mola_core.contracts.errors import MolaError
 from mola_core.contracts.site import Site, load_site
 from mola_core.control.kinematics import jacobian
+from mola_nodes.bench.releases import WATCH_MS, Releases
 from mola_nodes.bench.teleop_script import Script, releases, wiggle
-from mola_nodes.faults.braking import ArmTrace, Stop, measure_stop
 from mola_twin.fault_client import FaultClient, TwinTrace
 
 _SITE = Path(__file__).parents[5] / "launch" / "sites" / "twin.yaml"
@@ -50,6 +50,9 @@ class TeleopFigures:
     command_to_arm_ms: float
     """The part of it that is the arm's own: commanded to measured motion."""
     releases: int
+    """That met a moving arm."""
+    never_rested: int
+    """Of them, those after which the arm still moved when the next push was near; the figures of rest are of the others."""
     rest_p50_ms: float
     """From the deadman's release to rest, measured by the controller."""
     rest_max_ms: float
@@ -98,18 +101,23 @@ def measure(args: argparse.Namespace) -> TeleopFigures:
         with RunningTwin(log_path=args.log, host=args.host, arguments=arguments) as twin:
             bench = _Bench(twin.operator, site_path=site_path, host=args.host, stop_within_ms=args.stop_within_ms)
             delay = bench.delay(seconds=args.seconds)
-            stops = bench.stops(count=args.releases)
-    rests = [stop.rest_ms for stop in stops]
+            found = bench.releases(count=args.releases)
+    rests = [stop.rest_ms for stop in found.stops]
+    if not rests:
+        raise MolaError(
+            f"the arm still moved {WATCH_MS} ms after each of {found.count} releases; see the log of the graph"
+        )
     return TeleopFigures(
         device_to_arm_ms=delay.device_to_arm_ms,
         correlation=delay.correlation,
         command_to_arm_ms=delay.command_to_arm_ms,
-        releases=len(rests),
+        releases=found.count,
+        never_rested=found.never_rested,
         rest_p50_ms=float(np.median(rests)),
         rest_max_ms=max(rests),
         within_limit=sum(rest <= args.stop_within_ms for rest in rests),
         limit_ms=args.stop_within_ms,
-        speed_at_release_p50=float(np.median([stop.speed_at_fault for stop in stops])),
+        speed_at_release_p50=float(np.median([stop.speed_at_fault for stop in found.stops])),
         rests_ms=[round(rest, 1) for rest in rests],
     )
 
@@ -147,20 +155,19 @@ class _Bench:
         commanded = self._commanded_velocity(stamps_ns)
         return _Delay(lag_ms, correlation, best_lag(commanded, measured)[0])
 
-    def stops(self, *, count: int) -> list[Stop]:
-        found: list[Stop] = []
+    def releases(self, *, count: int) -> Releases:
+        found = Releases()
         for attempt in range(_ATTEMPTS + count // _RELEASES_A_RUN):
-            wanted = min(_RELEASES_A_RUN, count - len(found))
+            wanted = min(_RELEASES_A_RUN, count - found.count)
             if not wanted:
                 return found
             start_ns = time.time_ns() + round(_LEAD_S * NS_PER_S)
             script = releases(start_ns=start_ns, count=wanted, seed=attempt)
             trace = self._play(script)
             for release_ns in script.releases_ns:
-                with suppress(MolaError):  # the arm had been stopped before, by a machine that is too busy
-                    found.append(_stop(trace, release_ns=release_ns))
-        if len(found) < count:
-            raise MolaError(f"only {len(found)} of {count} releases met a moving arm; measure on a quieter machine")
+                found.note(trace, release_ns=release_ns)
+        if found.count < count:
+            raise MolaError(f"only {found.count} of {count} releases met a moving arm; measure on a quieter machine")
         return found
 
     def _play(self, script: Script) -> TwinTrace:
@@ -234,13 +241,6 @@ def best_lag(cause: Float[np.ndarray, "rows"], effect: Float[np.ndarray, "rows"]
     return float((best + shift) * _GRID_NS / NS_PER_MS), float(fits[best])
 
 
-def _stop(trace: TwinTrace, *, release_ns: int) -> Stop:
-    """The stop after one release; what the arm did from the next push on does not belong to it."""
-    mine = (trace.stamps_ns > release_ns - NS_PER_S // 5) & (trace.stamps_ns < release_ns + round(0.65 * NS_PER_S))
-    arm = ArmTrace(trace.stamps_ns[mine], trace.joint_velocities[mine], trace.program_running[mine])
-    return measure_stop(arm, fault_ns=release_ns)
-
-
 def _write_site(shipped: Path, path: Path, *, host: str) -> Path:
     content = yaml.safe_load(shipped.read_text(encoding="utf-8"))
     for section in (content["arm"], content["gripper"], *content["cameras"].values()):
@@ -279,7 +279,7 @@ def _print_table(figures: TeleopFigures) -> None:
     table.add_row(
         "release to rest",
         f"p50 {figures.rest_p50_ms:.0f} ms, max {figures.rest_max_ms:.0f} ms; {figures.within_limit} of "
-        f"{figures.releases} within {figures.limit_ms:.0f} ms",
+        f"{figures.releases} within {figures.limit_ms:.0f} ms, {figures.never_rested} not within {WATCH_MS} ms",
     )
     table.add_row("speed at release", f"p50 {figures.speed_at_release_p50:.2f} rad/s (fastest joint)")
     Console().print(table)

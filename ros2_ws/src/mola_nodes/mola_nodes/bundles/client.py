@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mola_interfaces.msg import EngineStatus
+from mola_interfaces.msg import EngineStatus, HalfStatus
 from mola_interfaces.srv import ListEngines, LoadEngine, PromoteEngine, RollbackEngine
+from std_srvs.srv import Trigger
 
 from mola_core.contracts.errors import MolaError
+from mola_core.runtime.swap import HALVES
 from mola_nodes import graph
 from mola_nodes.demo.operator_client import OperatorClient
 
@@ -31,6 +33,7 @@ class BundleClient:
     def __init__(self, operator: OperatorClient) -> None:
         self._operator = operator
         self.status: EngineStatus | None = None
+        self._halves: dict[str, HalfStatus] | None = None
         operator.subscribe(graph.ENGINE_STATUS, self._on_status)
 
     def _on_status(self, message: EngineStatus) -> None:
@@ -91,9 +94,33 @@ class BundleClient:
         _require(answer)
         return str(answer.bundle_id)
 
+    def unload(self, *, timeout_s: float = 10.0) -> tuple[str, ...]:
+        """Have both halves let go of every bundle that does not serve; their ids, once nobody uses them any more.
+
+        Raises:
+            MolaError: one is being tried, or a half does not let go in time.
+        """
+        halves = self._hear_halves()
+        answer = self._operator.call(graph.UNLOAD_ENGINES, Trigger.Request(), timeout_s=10.0)
+        _require(answer)
+        halves.clear()
+        self._operator.wait_for(
+            lambda: all(half in halves and list(halves[half].ready) == [halves[half].serving] for half in HALVES),
+            "both halves to let go of what does not serve",
+            timeout_s=timeout_s,
+        )
+        return tuple(answer.message.split(", ")) if answer.message else ()
+
     def wait_serving(self, bundle_id: str, *, timeout_s: float = 60.0) -> None:
         """Until the bundle is in service in both halves; MolaError if it is not in time."""
         self._wait(lambda status: bool(status.active_bundle == bundle_id), f"{bundle_id} to serve", timeout_s=timeout_s)
+
+    def _hear_halves(self) -> dict[str, HalfStatus]:
+        """The newest word of each half from now on; nobody pays for hearing them before it is asked for."""
+        if self._halves is None:
+            self._halves = halves = {}
+            self._operator.subscribe(graph.HALF_STATUS, lambda message: halves.update({message.half: message}))
+        return self._halves
 
     def _wait(
         self, condition: Callable[[EngineStatus], bool], what: str, *, timeout_s: float, fresh: bool = False
@@ -111,7 +138,9 @@ class BundleClient:
             time.sleep(_POLL_S)
 
 
-def _require(answer: LoadEngine.Response | PromoteEngine.Response | RollbackEngine.Response) -> None:
+def _require(
+    answer: LoadEngine.Response | PromoteEngine.Response | RollbackEngine.Response | Trigger.Response,
+) -> None:
     if not answer.success:
         raise MolaError(answer.message)
 

@@ -1,4 +1,4 @@
-"""``mola engine list | load | promote | rollback``: the bundles of a running graph."""
+"""``mola engine list | load | promote | rollback | unload``: the bundles of a running graph."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -31,6 +31,11 @@ def register_rollback(subparsers: Any) -> None:
     """Add ``mola engine rollback``."""
     parser = _parser(subparsers, "rollback", _rollback, help_="bring back the bundle that served before")
     parser.add_argument("--reason", default="", help="for the log")
+
+
+def register_unload(subparsers: Any) -> None:
+    """Add ``mola engine unload``."""
+    _parser(subparsers, "unload", _unload, help_="let go of every bundle that does not serve, to have its memory back")
 
 
 def _parser(
@@ -90,6 +95,13 @@ def _rollback(arguments: argparse.Namespace) -> int:
     with _client() as client:
         bundle_id = client.rollback(arguments.reason)
     _say(f"{bundle_id} serves again")
+    return 0
+
+
+def _unload(_arguments: argparse.Namespace) -> int:
+    with _client() as client:
+        released = client.unload()
+    _say(f"let go of {', '.join(released)}" if released else "nothing is loaded beside what serves")
     return 0
 
 

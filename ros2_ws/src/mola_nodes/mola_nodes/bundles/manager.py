@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mola_core.contracts.bundle import BundleError
 from mola_core.contracts.errors import MolaError
 from mola_core.runtime.halves import BundleShelf
 from mola_core.runtime.probe import probe_bundle, require_memory, require_speed
@@ -68,7 +67,7 @@ class BundleManager:
         """Try it, then load it beside the one in service; returns at once. One that is loaded already needs no trial.
 
         Raises:
-            BundleError: there is no such bundle, or it is damaged or not for this site.
+            BundleError: there is no such bundle; whether it is sound and for this site is for the trial to say.
             SwapError: another one is being tried, or it serves already.
         """
         self._shelf.path_of(bundle_id)
@@ -99,6 +98,20 @@ class BundleManager:
             self._tell()
             return bundle_id
 
+    def unload(self) -> tuple[str, ...]:
+        """Let go of every bundle that does not serve, so that its memory can be had; their ids.
+
+        Raises:
+            SwapError: one is being tried.
+        """
+        with self._lock:
+            if self._trying:
+                raise SwapError(f"bundle {self._trying} is being tried; wait for it")
+            released = self._swap.release()
+            if released:
+                self._tell()
+            return released
+
     def note(self, half: str, report: SlotReport) -> None:
         """Take in where a half is."""
         with self._lock:
@@ -123,15 +136,19 @@ class BundleManager:
         return self._shelf
 
     def _try(self, bundle_id: str) -> None:
+        reason = ""
         try:
             self._probe(bundle_id)
             with self._lock:
                 self._swap.stage(bundle_id)
                 self._tell()
         except MolaError as error:
-            with self._lock:
-                self._swap.reason = str(error)
-        finally:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the bundle has to hear why it does not come
+            reason = f"bundle {bundle_id} could not be tried: {type(error).__name__}: {error}"
+        with self._lock:
+            if reason:
+                self._swap.reason = reason
             self._trying = ""
 
     def _tell(self) -> None:
@@ -139,9 +156,11 @@ class BundleManager:
 
 
 def problem_of(shelf: BundleShelf, bundle_id: str) -> tuple[str, str]:
-    """Runtimes that a bundle has engines for, and why it could not be served here; empty when it could."""
+    """Runtimes that a bundle has engines for, and why it could not be served here; empty when it could, as far as it says itself: its
+    bytes, gigabytes perhaps, are looked at when it is tried.
+    """
     try:
-        bundle = shelf.open(bundle_id)
-    except BundleError as error:
+        bundle = shelf.open(bundle_id, verify=False)
+    except (MolaError, OSError) as error:
         return "", str(error)
     return ", ".join(build.label for build in bundle.manifest.builds), ""

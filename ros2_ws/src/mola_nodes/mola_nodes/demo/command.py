@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mola_nodes.demo.run import DemoResult
+    from mola_nodes.demo.options import DemoOptions
 
 _DEFAULT_OUT = Path("runs") / "demo"
+_LONGEST_S = 3600.0
 
 
 def register(subparsers: Any) -> None:
@@ -52,6 +53,13 @@ def register(subparsers: Any) -> None:
         help="pictures a second of both cameras (the site's: 30; 15 where the machine does not keep up with that)",
     )
     parser.add_argument(
+        "--time-limit",
+        type=float,
+        default=600.0,
+        metavar="S",
+        help="for all of it; when it is over the demo ends, says what is missing, and fails (default: %(default)g)",
+    )
+    parser.add_argument(
         "--out", type=Path, default=_DEFAULT_OUT, metavar="DIR", help="where video and log go (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
@@ -59,14 +67,34 @@ def register(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo; 0 when every task succeeded."""
+    """Run the demo; 0 when every task was done and, where one was asked for, the hot swap happened."""
     from rich.console import Console  # noqa: PLC0415 - help must not pay for these
 
     from mola_core.cli.report import measurement_report, print_json  # noqa: PLC0415
-    from mola_nodes.demo.run import DemoOptions, chosen_tasks, run_demo  # noqa: PLC0415
+    from mola_nodes.demo.run import run_demo  # noqa: PLC0415
+    from mola_nodes.demo.table import print_demo  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
-    options = DemoOptions(
+    result = run_demo(options_of(arguments), say=lambda line: console.print(f"  {line}", soft_wrap=True))
+    if arguments.json:
+        print_json(measurement_report("demo", {"result": result, "succeeded": result.succeeded}))
+    else:
+        print_demo(result, console=Console())
+    return 0 if result.succeeded else 1
+
+
+def options_of(arguments: argparse.Namespace) -> "DemoOptions":
+    """What the command line asks for.
+
+    Raises:
+        ConfigError: an unknown task, or a time limit in which nothing could be shown.
+    """
+    from mola_core.contracts.errors import ConfigError  # noqa: PLC0415
+    from mola_nodes.demo.options import SHORTEST_S, DemoOptions, chosen_tasks  # noqa: PLC0415
+
+    if not SHORTEST_S <= arguments.time_limit <= _LONGEST_S:
+        raise ConfigError(f"--time-limit {arguments.time_limit:g} must be {SHORTEST_S:g}..{_LONGEST_S:g} s")
+    return DemoOptions(
         out=arguments.out,
         tasks=chosen_tasks(arguments.task),
         seed=arguments.seed,
@@ -75,54 +103,5 @@ def run(arguments: argparse.Namespace) -> int:
         policy=arguments.policy,
         models=arguments.models,
         bundles=tuple(arguments.bundle),
+        time_limit_s=arguments.time_limit,
     )
-    result = run_demo(options, say=lambda line: console.print(f"  {line}", soft_wrap=True))
-    if arguments.json:
-        print_json(measurement_report("demo", {"result": result}))
-    else:
-        _print_table(result)
-    return 0 if all(episode.success for episode in result.episodes) else 1
-
-
-def _print_table(result: "DemoResult") -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    who = "the learned policy" if result.policy == "mola" else "the scripted policy"
-    table = Table(title=f"MoLA on the twin: {who}, one episode a task, in real time")
-    swapped = any(episode.swap_gap_ms is not None for episode in result.episodes)
-    table.add_column("task", no_wrap=True)
-    for name in ("done", "try", "s", "cmd\n/s", "chunk\n/s", "p50\nms", "p99\nms", "late\nticks"):
-        table.add_column(name, justify="left" if name == "done" else "right", no_wrap=True)
-    if swapped:
-        table.add_column("swap\nms", justify="right", no_wrap=True)
-    for episode in result.episodes:
-        table.add_row(
-            episode.task,
-            "yes" if episode.success else "no",
-            str(episode.attempt),
-            f"{episode.duration_s:.1f}",
-            f"{episode.command_rate_hz:.0f}",
-            f"{episode.chunk_rate_hz:.0f}",
-            _milliseconds(episode.latency_p50_ms),
-            _milliseconds(episode.latency_p99_ms),
-            f"{100.0 * episode.deadline_misses / episode.ticks:.1f} %" if episode.ticks else "-",
-            *([_milliseconds(episode.swap_gap_ms)] if swapped else []),
-        )
-    console = Console()
-    console.print(table)
-    console.print(
-        "cmd, chunk: sent to the arm; p50, p99: camera to servo, over the whole run so far; late ticks: servo ticks that missed "
-        "their 2 ms deadline; try: tried again where the arm stopped for safety (it hit something, or the machine was busy), and "
-        "once where MoLA ran out of time",
-        soft_wrap=True,
-    )
-    for episode in result.episodes:
-        if not episode.success:
-            console.print(f"{episode.task}: {episode.reason}", soft_wrap=True)
-    recordings = f"   recordings: {result.recordings}" if result.recordings else ""
-    console.print(f"video: {result.video}   log: {result.log}{recordings}", soft_wrap=True)
-
-
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mola_interfaces.action import RunPolicy
-from mola_interfaces.msg import LatencyHop, LatencyReport, ServoStatus
+from mola_interfaces.msg import LatencyReport, ServoStatus
 
 from mola_core.contracts.clock import NS_PER_S
+from mola_nodes.conversions.servo import CAMERA_TO_SERVO
+from mola_nodes.demo.hops import HopFigures, hops_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +27,35 @@ class EpisodeResult:
     duration_s: float
     command_rate_hz: float
     """Servo targets sent to the arm per second."""
-    latency_p50_ms: float | None
-    """Camera to servo: age of the oldest input of a chunk at the tick that first executes it; median of the windows."""
-    latency_p99_ms: float | None
-    """The worst window's p99. None where no chunk was executed."""
+    plans: int
+    """Distinct action chunks sent to the arm: answers of the policy."""
+    plan_rate_hz: float
+    messages: int
+    """Chunk messages: a running plan is said again whenever every camera has shown something newer."""
+    message_rate_hz: float
+    hops: tuple[HopFigures, ...]
+    """Camera to servo (age of the oldest input of a plan at the tick that first executes it), then its parts; of the reports that
+    came during the episode."""
     deadline_misses: int
     """Servo ticks that began later than one period."""
     ticks: int
-    chunk_rate_hz: float
-    """Chunks sent to the arm per second."""
     swap_gap_ms: float | None = None
     """What a hot swap in this episode added to the cadence of the answers; None where there was none."""
+
+    @property
+    def camera_to_servo(self) -> HopFigures | None:
+        """The whole path; None where no plan was executed."""
+        return next((hop for hop in self.hops if hop.name == CAMERA_TO_SERVO), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the graph published during one run of the policy."""
+
+    statuses: Sequence[ServoStatus]
+    reports: Sequence[LatencyReport]
+    plans: int
+    """Distinct plans."""
 
 
 def episode_result(
@@ -44,14 +64,12 @@ def episode_result(
     attempt: int,
     instruction: str,
     outcome: RunPolicy.Result,
-    statuses: Sequence[ServoStatus],
-    reports: Sequence[LatencyReport],
+    heard: Heard,
     swap_gap_ms: float | None = None,
 ) -> EpisodeResult:
-    """Summary of one run of the policy from what the graph published during it."""
-    ticks, misses, seconds = _servo_progress(statuses)
+    """Summary of one run of the policy."""
+    ticks, misses, seconds = _servo_progress(heard.statuses)
     duration_s = outcome.duration.sec + outcome.duration.nanosec / NS_PER_S
-    hops = [report.hops[0] for report in reports if report.hops and report.hops[0].count]
     return EpisodeResult(
         task=task,
         attempt=attempt,
@@ -61,11 +79,13 @@ def episode_result(
         reason=outcome.reason,
         duration_s=duration_s,
         command_rate_hz=ticks / seconds if seconds else 0.0,
-        latency_p50_ms=_median([hop.p50_ms for hop in hops]),
-        latency_p99_ms=_worst(hops),
+        plans=heard.plans,
+        plan_rate_hz=heard.plans / duration_s if duration_s else 0.0,
+        messages=outcome.chunks_sent,
+        message_rate_hz=outcome.chunks_sent / duration_s if duration_s else 0.0,
+        hops=hops_of(heard.reports),
         deadline_misses=misses,
         ticks=ticks,
-        chunk_rate_hz=outcome.chunks_sent / duration_s if duration_s else 0.0,
         swap_gap_ms=swap_gap_ms,
     )
 
@@ -84,11 +104,3 @@ def _servo_progress(statuses: Sequence[ServoStatus]) -> tuple[int, int, float]:
 
 def _nanoseconds(status: ServoStatus) -> int:
     return int(status.stamp.sec) * NS_PER_S + int(status.stamp.nanosec)
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return sorted(values)[len(values) // 2] if values else None
-
-
-def _worst(hops: Sequence[LatencyHop]) -> float | None:
-    return max((hop.p99_ms for hop in hops), default=None)

@@ -14,6 +14,7 @@ from mola_nodes.bundles.client import BundleClient
 from mola_nodes.demo.operator_client import OperatorClient
 
 _SWAP_AFTER_S = 1.5
+_GAP_S = 3.0
 _OPERATOR = "demo"
 
 
@@ -54,8 +55,13 @@ class LearnedDemo:
         self.store = store
         self._say = say
         self._operator: OperatorClient | None = None
+        self._swap_is_due = len(bundles) == 2
+        self._against_swap: list[str] = []
+        """What went wrong with it so far."""
         self.last_gap_ms: float | None = None
         """Of the swap in the last episode; None where there was none."""
+        self.num_kept = 0
+        """Episodes recorded."""
 
     @property
     def launch_arguments(self) -> dict[str, str]:
@@ -89,13 +95,13 @@ class LearnedDemo:
     def keep(self, *, success: bool) -> None:
         """End the episode and keep it with its outcome."""
         outcome = EpisodeControl.Request.SUCCESS if success else EpisodeControl.Request.FAILURE
-        self._control(EpisodeControl.Request(command=EpisodeControl.Request.KEEP, outcome=outcome))
+        self.num_kept += self._control(EpisodeControl.Request(command=EpisodeControl.Request.KEEP, outcome=outcome))
 
     @contextlib.contextmanager
-    def swapping(self, *, wanted: bool) -> Iterator[None]:
-        """While inside, the second bundle takes over once, if there is one and it is ``wanted``."""
+    def swapping(self) -> Iterator[None]:
+        """While inside, the second bundle takes over, if there is one and it has not taken over before."""
         self.last_gap_ms = None
-        if not wanted or len(self._bundles) < 2 or self._client.status is None:
+        if not self._swap_is_due:
             yield
             return
         left = threading.Event()
@@ -110,17 +116,41 @@ class LearnedDemo:
     def _swap(self, left: threading.Event) -> None:
         if left.wait(_SWAP_AFTER_S):
             return
+        new = self._bundles[1]
         try:
-            self._client.promote(self._bundles[1])
-            gap_ms = self._client.wait_gap(timeout_s=3.0)
-        except MolaError as error:
-            self._say(f"hot swap: {error}")
+            self._client.promote(new)
+        except MolaError as error:  # asked for once more in the next run
+            self._note_problem(str(error))
             return
-        self.last_gap_ms = gap_ms
-        self._say(f"hot swap: {self._bundles[1]} took over, {gap_ms:.0f} ms beyond the usual cadence")
+        self._swap_is_due = False
+        try:
+            gap_ms = self._client.wait_gap(timeout_s=_GAP_S)
+        except MolaError as error:
+            self._note_problem(f"{new} serves, but no answer of it was seen in the middle of a task: {error}")
+            return
+        self.last_gap_ms, self._against_swap = gap_ms, []
+        self._say(f"hot swap: {new} took over, {gap_ms:.0f} ms beyond the usual cadence")
 
-    def _control(self, request: EpisodeControl.Request) -> None:
+    def _note_problem(self, problem: str) -> None:
+        self._against_swap.append(problem)
+        self._say(f"hot swap: {problem}")
+
+    @property
+    def swap_problem(self) -> str:
+        """Why the swap that was asked for did not happen, or did not last; empty where it did, and where none was asked for."""
+        if self._against_swap:
+            return "; then: ".join(self._against_swap)
+        if self._swap_is_due:
+            return f"no run lasted the {_SWAP_AFTER_S:g} s after which {self._bundles[1]} takes over"
+        status = self._client.status
+        if len(self._bundles) < 2 or status is None or status.active_bundle == self._bundles[1]:
+            return ""
+        why = f": {status.reason}" if status.reason else ""
+        return f"{self._bundles[1]} took over and did not stay, {status.active_bundle or 'nothing'} serves{why}"
+
+    def _control(self, request: EpisodeControl.Request) -> bool:
         assert self._operator is not None  # noqa: S101  # begin() comes first
         answer = self._operator.call(graph.EPISODE_CONTROL, request, timeout_s=30.0)
         if not answer.success:
             self._say(f"not recorded: {answer.message}")
+        return bool(answer.success)

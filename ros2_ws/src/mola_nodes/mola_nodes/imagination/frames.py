@@ -1,7 +1,7 @@
 """The newest frame of each camera, kept as it came: it becomes pixels only when somebody imagines from it."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from jaxtyping import UInt8
@@ -9,7 +9,7 @@ from sensor_msgs.msg import Image
 
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, Clock
 from mola_nodes.conversions.images import color_from_message
-from mola_nodes.conversions.wire import ns_from_time
+from mola_nodes.conversions.wire import MessageError, ns_from_time
 
 
 class NewestFrames:
@@ -37,12 +37,10 @@ class NewestFrames:
                 self._changed.wait(left_s)
             return True
 
-    def newest(self, roles: Iterable[str]) -> tuple[dict[str, UInt8[np.ndarray, "height width 3"]], dict[str, int]]:
-        """Pixels and capture stamps of the cameras that have delivered."""
+    def newest(self, roles: Iterable[str]) -> dict[str, Image]:
+        """What came last from the cameras that have delivered."""
         with self._changed:
-            messages = {role: message for role in roles if (message := self._messages.get(role)) is not None}
-        pixels = {role: color_from_message(message) for role, message in messages.items()}
-        return pixels, {role: ns_from_time(message.header.stamp) for role, message in messages.items()}
+            return {role: message for role in roles if (message := self._messages.get(role)) is not None}
 
     def stale(self, stamps_ns: dict[str, int], *, limit_ms: int) -> str:
         """Which of the frames is too old to imagine from; empty when none is."""
@@ -57,3 +55,24 @@ class NewestFrames:
     def _stamp_ns(self, role: str) -> int:
         message = self._messages[role]
         return 0 if message is None else ns_from_time(message.header.stamp)
+
+
+def stamps_of(messages: Mapping[str, Image]) -> dict[str, int]:
+    """When each frame was taken."""
+    return {role: ns_from_time(message.header.stamp) for role, message in messages.items()}
+
+
+def pixels_of(messages: Mapping[str, Image]) -> dict[str, UInt8[np.ndarray, "height width 3"]]:
+    """Views into the messages.
+
+    Raises:
+        MessageError: a camera sends something other than rgb8 images.
+    """
+    return {role: _pixels(role, message) for role, message in messages.items()}
+
+
+def _pixels(role: str, message: Image) -> UInt8[np.ndarray, "height width 3"]:
+    try:
+        return color_from_message(message)
+    except MessageError as error:
+        raise MessageError(f"camera {role}: {error}") from error

@@ -5,33 +5,23 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, Clock
 from mola_core.contracts.errors import MolaError
-from mola_core.contracts.io_spec import IoSpec
-from mola_core.runtime.foresight import Foresight, Imagination, Observed
-from mola_core.runtime.observation import views_of
-from mola_core.runtime.slot import EngineSlot, Half
-from mola_core.runtime.tensors import on_host
+from mola_core.runtime.foresight import Foresight, Observed
+from mola_core.runtime.slot import EngineSlot
 from mola_nodes.bounded_calls import BoundedCalls
-from mola_nodes.imagination.frames import NewestFrames
+from mola_nodes.imagination.delivery import Delivery
+from mola_nodes.imagination.frames import NewestFrames, pixels_of, stamps_of
+from mola_nodes.imagination.half import HalfError, ImaginationHalf, imagined, observed
 from mola_nodes.policy.lateness import Lateness
 from mola_nodes.policy.tally import RunTally
+from mola_nodes.turns import Troubles, TurnThread
 
 _WAIT_S = 0.2
-
-
-class ImaginationHalf(Half, Protocol):
-    """The first half of a bundle, loaded."""
-
-    @property
-    def imagination(self) -> Imagination: ...
-
-    @property
-    def io(self) -> IoSpec: ...
 
 
 @dataclass(frozen=True)
@@ -61,127 +51,136 @@ class Seen:
     seed: int
 
 
-class ImaginationLoop:
-    """Runs while entered. ``deliver`` is given each foresight and whether it is the staged bundle's."""
+@dataclass(frozen=True)
+class LoopParts:
+    """What the loop works with."""
 
-    def __init__(
-        self,
-        *,
-        slot: EngineSlot[ImaginationHalf],
-        frames: NewestFrames,
-        instruction: Callable[[], str],
-        deliver: Callable[[Foresight, bool], None],
-        shadow: Callable[[Seen], None],
-        settings: LoopSettings,
-        clock: Clock,
-    ) -> None:
-        """``instruction`` is empty while nobody wants anything; ``shadow`` may let the staged bundle imagine from the same."""
-        self._slot = slot
-        self._frames = frames
-        self._instruction = instruction
-        self._deliver = deliver
-        self._shadow = shadow
+    slot: EngineSlot[ImaginationHalf]
+    frames: NewestFrames
+    instruction: Callable[[], str]
+    """Empty while nobody wants anything."""
+    delivery: Delivery
+    shadow: Callable[[Seen], None]
+    """May let the staged bundle imagine from the same."""
+    troubles: Troubles
+    clock: Clock
+
+
+class ImaginationLoop:
+    """Runs while entered."""
+
+    def __init__(self, parts: LoopParts, settings: LoopSettings) -> None:
+        self._parts = parts
+        self._slot, self._frames, self._clock = parts.slot, parts.frames, parts.clock
         self._settings = settings
-        self._clock = clock
         self._turns = itertools.count()
         self._lateness = Lateness(settings.late_ms)
         self._calls = BoundedCalls[Foresight]("imagine")
         self._last_ns = 0
+        """Of the newest frame that was looked at."""
+        self._due_ns = 0
+        """Monotonic; when it looks without being asked."""
         self.runs = RunTally()
         self.newest: tuple[ImaginationHalf, Foresight] | None = None
         """For the preview."""
-        self._stop = threading.Event()
         self._wanted = threading.Event()
         """Asked for, or the end."""
-        self._thread = threading.Thread(target=self._run, name="imagination", daemon=True)
+        self._thread = TurnThread(self._wait_and_turn, name="imagination", troubles=parts.troubles)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._thread.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
+        self._thread.stopping.set()
         self._wanted.set()
-        self._thread.join()
-        self._calls.__exit__(None, None, None)
+        self._thread.__exit__(kind, error, trace)
+        self._calls.__exit__(kind, error, trace)
 
     def ask(self) -> None:
         """Somebody waits for a foresight of what is seen now. From any thread."""
         self._wanted.set()
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            if not self._instruction():
-                self.runs.pause()
-                self._slot.active()
-                self._stop.wait(_WAIT_S / 10)
-            elif self._frames.wait(self._settings.lead_role, after_ns=self._last_ns, timeout_s=_WAIT_S):
-                begin_ns = self._clock.monotonic_ns()
-                self._wanted.clear()
-                self.turn()
-                elapsed_s = (self._clock.monotonic_ns() - begin_ns) / NS_PER_S
-                self._wanted.wait(max(1.0 / self._settings.unasked_hz - elapsed_s, 0.0))
+    def _wait_and_turn(self) -> None:
+        if not self._parts.instruction():
+            self.runs.pause()
+            self._slot.active()
+            self._due_ns = 0  # the first of a run is not asked for
+            self._thread.stopping.wait(_WAIT_S / 10)
+            return
+        self._wanted.wait(max((self._due_ns - self._clock.monotonic_ns()) / NS_PER_S, 0.0))
+        if self._thread.stopping.is_set():
+            return
+        if self._frames.wait(self._settings.lead_role, after_ns=self._last_ns, timeout_s=_WAIT_S):
+            self._due_ns = self._clock.monotonic_ns() + round(NS_PER_S / self._settings.unasked_hz)
+            self._turn_as_asked()
+
+    def _turn_as_asked(self) -> None:
+        asked = self._wanted.is_set()
+        self._wanted.clear()
+        try:
+            self.turn()
+        except MolaError:
+            if asked:  # whoever waits still waits: the next frames may do
+                self._wanted.set()
+            raise
 
     def turn(self) -> None:
-        """Imagine once from the newest frames."""
+        """Imagine once from the newest frames.
+
+        Raises:
+            MolaError: the frames are not what anybody can imagine from; no bundle is to blame.
+        """
         half = self._slot.active()
-        instruction = self._instruction()
-        pixels, stamps_ns = self._frames.newest(self._roles(half))
+        instruction = self._parts.instruction()
+        messages = self._frames.newest(self._roles(half))
+        stamps_ns = stamps_of(messages)
+        # before anything can be refused: what was is not looked at again
         self._last_ns = stamps_ns.get(self._settings.lead_role, self._last_ns)
         if half is None or not instruction or self._frames.stale(stamps_ns, limit_ms=self._settings.stale_ms):
             return
-        foresight = self._imagine(half, pixels, stamps_ns, instruction)
+        pixels = pixels_of(messages)
+        foresight = self._imagine(half, observed(half, pixels, stamps_ns, instruction))
         if foresight is None:
             return
-        self._deliver(foresight, False)
         self.newest = (half, foresight)
         if next(self._turns) % self._settings.shadow_every == 0:
-            self._shadow(Seen(pixels, stamps_ns, instruction, seed=foresight.noise_seed))
+            self._parts.shadow(Seen(pixels, stamps_ns, instruction, seed=foresight.noise_seed))
 
     def _roles(self, half: ImaginationHalf | None) -> set[str]:
         seen = set() if half is None else {view.camera for view in half.io.views}
         return seen | {self._settings.lead_role}
 
-    def _imagine(
-        self, half: ImaginationHalf, pixels: dict[str, np.ndarray], stamps_ns: dict[str, int], instruction: str
-    ) -> Foresight | None:
-        """None where the half erred or is late: it is taken out of service."""
+    def _imagine(self, half: ImaginationHalf, given: Observed) -> Foresight | None:
+        """Delivered; None where the half erred or is late: it is taken out of service."""
         begin_ns = self._clock.monotonic_ns()
         try:
-            given = observed(half, pixels, stamps_ns, instruction)
-            foresight = self._calls.call(
-                lambda: half.imagination.imagine(given), limit_s=self._lateness.patience_ms / 1000.0
+            foresight = imagined(
+                half,
+                given,
+                delivery=self._parts.delivery,
+                calls=self._calls,
+                limit_s=self._lateness.patience_ms / 1000.0,
             )
-            problem = problem_of(foresight)
-        except (MolaError, RuntimeError) as error:
-            foresight, problem = None, str(error)
-        now_ns = self._clock.monotonic_ns()
-        duration_ms = (now_ns - begin_ns) / NS_PER_MS
-        problem = problem or self._lateness.judge(half.bundle_id, duration_ms)
-        if problem:
-            self._slot.fail(half.bundle_id, problem)
+            now_ns = self._clock.monotonic_ns()
+            duration_ms = (now_ns - begin_ns) / NS_PER_MS
+            self._require_in_time(half, duration_ms)
+            self._deliver(foresight)
+        except HalfError as error:
+            self._slot.fail(half.bundle_id, str(error))
             return None
         self.runs.note(half.bundle_id, duration_ms=duration_ms, now_ns=now_ns)
         return foresight
 
+    def _require_in_time(self, half: ImaginationHalf, duration_ms: float) -> None:
+        late = self._lateness.judge(half.bundle_id, duration_ms)
+        if late:
+            raise HalfError(late)
 
-def observed(
-    half: ImaginationHalf, pixels: dict[str, np.ndarray], stamps_ns: dict[str, int], instruction: str
-) -> Observed:
-    """What ``half`` is given of the frames.
-
-    Raises:
-        MolaError: a camera that it needs has not delivered.
-    """
-    views = views_of(pixels, io=half.io)
-    return Observed(stamp_ns=min(stamps_ns[camera] for camera in views), views=views, instruction=instruction)
-
-
-def problem_of(foresight: Foresight) -> str:
-    """Why nothing must rest on it; empty where nothing is wrong with it."""
-    for name, tensor in foresight.tensors.items():
-        if isinstance(tensor, np.ndarray) and tensor.dtype.kind == "f" and not np.isfinite(on_host(tensor)).all():
-            return f"{name} of its foresight are not finite"
-    return ""
+    def _deliver(self, foresight: Foresight) -> None:
+        try:
+            self._parts.delivery.deliver(foresight, shadow=False)
+        except MolaError as error:
+            raise HalfError(f"its foresight cannot be delivered: {error}") from error

@@ -40,12 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
             "success": result.success,
             "reason": result.reason,
             "duration_s": duration_s,
-            "chunks": result.chunks_sent,
+            "chunk_messages": result.chunks_sent,
         }
         print_json(measurement_report("run", figures))
     else:
         how = "done" if result.success else "ended"
-        _say(f"{how}: {result.reason} after {duration_s:.1f} s, {result.chunks_sent} chunks")
+        _say(f"{how}: {result.reason} after {duration_s:.1f} s, {result.chunks_sent} chunk messages")
     return 0 if result.success else 1
 
 

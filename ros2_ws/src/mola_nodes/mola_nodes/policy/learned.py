@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from mola_interfaces.action import RunPolicy
@@ -10,9 +10,10 @@ from mola_interfaces.action import RunPolicy
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, Clock
 from mola_core.contracts.errors import MolaError
 from mola_core.contracts.io_spec import IoSpec
+from mola_core.contracts.plan_age import INFERENCE_NS, why_outlived
 from mola_core.contracts.site import SafetySpec
 from mola_core.contracts.types import ActionChunk
-from mola_core.runtime.divergence import Divergence, DivergenceGuard, DivergenceMeter, Measure
+from mola_core.runtime.divergence import Divergence, DivergenceGuard, DivergenceMeter, Measure, comparable
 from mola_core.runtime.foresight import Foresight
 from mola_core.runtime.observation import state_row
 from mola_core.runtime.planning import ExecutionMode, Pace, chunk_of, settled_rows, slowed
@@ -51,7 +52,8 @@ class PlannerParts:
     states: StateHistory
     runs: RunTally
     shadow: ShadowTally
-    calls: BoundedCalls[PolicyAnswer]
+    calls: BoundedCalls[Any]
+    """For whatever waits for an engine or its device."""
     before_answer: Callable[[ActorHalf], None]
     """Whatever has to be set on an actor before it answers."""
     on_answer: Callable[[ActorHalf, PolicyAnswer], None]
@@ -84,7 +86,9 @@ class LearnedPlanner:
         self._lateness = Lateness(late_ms)
         self._meter = DivergenceMeter(tolerance_ns=_DIVERGENCE_TOLERANCE_NS)
         self._guard = DivergenceGuard(safety)
+        self._followed_ns = safety.max_observation_age_ms * NS_PER_MS
         self._pace: Pace | None = None
+        """Of the running plan's bundle."""
         self._running: ActionChunk | None = None
         self._asked = False
         """Since the last foresight came."""
@@ -98,8 +102,18 @@ class LearnedPlanner:
         return f"{self._running.bundle_id}, {self._mode.value}, {self._guard.measure.value}"
 
     def refusal(self) -> str:
-        """No bundle in service."""
-        return "" if self._parts.slot.report().serving else "no bundle is in service; load one: mola engine load"
+        """No bundle in service, or one whose plans, as long as this mode executes them, the site would not follow to their end."""
+        serving = self._parts.slot.report().serving
+        half = self._parts.slot.get(serving) if serving else None
+        if half is None:
+            return "no bundle is in service; load one: mola engine load"
+        rows = Pace(mode=self._mode, io=half.io).execute_steps
+        outlived = why_outlived(
+            executed_ns=rows * half.io.contract.period_ns,
+            inference_ns=INFERENCE_NS,
+            limit_ns=self._followed_ns,
+        )
+        return outlived and f"bundle {serving}, mode {self._mode.value}: {outlived}; raise it, or choose another mode"
 
     def ending(self) -> RolloutEnd | None:
         """Called done by somebody, given up for divergence, or never begun."""
@@ -141,12 +155,11 @@ class LearnedPlanner:
             return None
         self._parts.slot.active()  # what was retired may go
         half = self._parts.slot.get(foresight.bundle_id)
-        if half is None:
+        if half is None or not self._judge(foresight):
             return None
-        self._judge(foresight)
-        pace = self._pace = self._pace or Pace(mode=self._mode, io=half.io)
-        if not pace.due(self._running, now_ns=self._parts.clock.now_ns()):
+        if self._pace is not None and not self._pace.due(self._running, now_ns=self._parts.clock.now_ns()):
             return None
+        pace = self._pace_of(half)
         if self._mode is ExecutionMode.REALTIME:
             self._ask()  # the next is imagined while this one is answered
         answer = self._answer(half, foresight, pace=pace)
@@ -157,19 +170,43 @@ class LearnedPlanner:
         pace.note_delay(now_ns - answer.stamp_ns)
         if self._guard.measure is Measure.SLOWED:
             chunk = slowed(chunk, factor=1.0 / self._guard.speed, now_ns=now_ns)
-        self._running = chunk
+        self._running, self._pace = chunk, pace
         self._parts.shadow.remember(answer)
         self._parts.on_answer(half, answer)
         return chunk
 
-    def _judge(self, foresight: Foresight) -> None:
-        divergence = self._meter.update(foresight)
+    def _pace_of(self, half: ActorHalf) -> Pace:
+        """That of the running plan as long as its bundle answers; how long another one takes, it has to show first."""
+        if self._pace is not None and self._running is not None and self._running.bundle_id == half.bundle_id:
+            return self._pace
+        pace = Pace(mode=self._mode, io=half.io)
+        if self._pace is not None:
+            pace.note_delay(self._pace.delay_ns)
+        return pace
+
+    def _judge(self, foresight: Foresight) -> bool:
+        """Hold it against what was imagined before; False where the half erred over it and is taken out of service."""
+        try:
+            seen = self._parts.calls.call(lambda: comparable(foresight), limit_s=self._patience_ms() / 1000.0)
+        except (MolaError, RuntimeError) as error:
+            self._parts.slot.fail(foresight.bundle_id, f"its foresight cannot be read: {error}")
+            return False
+        divergence = self._meter.update(seen)
         if divergence is not None:
             self._guard.judge(divergence)
             self._parts.on_divergence(foresight.bundle_id, divergence, self._guard)
+        return True
 
     def _answer(self, half: ActorHalf, foresight: Foresight, *, pace: Pace) -> PolicyAnswer | None:
-        """None where the half erred: it is taken out of service, and the running plan goes on meanwhile."""
+        """None where the half erred: it is taken out of service, and the running plan goes on meanwhile.
+
+        Raises:
+            RuntimeInputError: the rig does not say what a policy has to know; no bundle is to blame.
+        """
+        try:
+            row, seed = state_row(self._parts.states.at(foresight.stamp_ns)), foresight.noise_seed
+        except StateMissingError:
+            return None
         settled = None
         if self._running is not None:
             settled = settled_rows(
@@ -181,16 +218,12 @@ class LearnedPlanner:
             )
         begin_ns = self._parts.clock.monotonic_ns()
         try:
-            state = self._parts.states.at(foresight.stamp_ns)
             self._parts.before_answer(half)
-            row, seed = state_row(state), foresight.noise_seed
             answer = self._parts.calls.call(
                 lambda: half.actor.act(foresight, state=row, noise_seed=seed, settled=settled),
                 limit_s=self._patience_ms() / 1000.0,
             )
             problem = problem_of(answer)
-        except StateMissingError:
-            return None
         except (MolaError, RuntimeError) as error:
             answer, problem = None, str(error)
         now_ns = self._parts.clock.monotonic_ns()

@@ -21,7 +21,6 @@ class ModalitySwitch:
         """``known`` are the modalities of the bundle in service; empty while none is."""
         self._known = known
         self._wanted = initial
-        self._applied: dict[int, frozenset[str]] = {}
         node.add_on_set_parameters_callback(self._on_set)
         stack.callback(node.remove_on_set_parameters_callback, self._on_set)
 
@@ -30,11 +29,8 @@ class ModalitySwitch:
         return chosen(self._wanted, known=actor.modalities)
 
     def apply(self, actor: Actor) -> None:
-        """Tell ``actor``, if it has not been told."""
-        wanted = self.enabled(actor)
-        if self._applied.get(id(actor), frozenset(actor.modalities)) != wanted:
-            actor.enable(wanted)
-            self._applied = {id(actor): wanted}
+        """Tell ``actor``, every time: several take turns (in service, in the shadow, taken back), and telling costs nothing."""
+        actor.enable(self.enabled(actor))
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:

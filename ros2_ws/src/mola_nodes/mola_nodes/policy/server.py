@@ -10,14 +10,16 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.task import Future
 
-from mola_core.contracts.clock import NS_PER_S
-from mola_core.contracts.errors import ConfigError
+from mola_core.contracts.clock import NS_PER_MS, NS_PER_S
+from mola_core.contracts.errors import ConfigError, MolaError
 from mola_nodes import graph
 from mola_nodes.conversions.policy import feedback_message, result_message, time_limit_ns
 from mola_nodes.lifecycle import MolaNode
 from mola_nodes.policy.rollout import Progress, Rollout
 
 _FINISH_S = 3.0
+_TOLD_NS = 500 * NS_PER_MS
+"""For the executor to send a result before the process ends for a bug."""
 _FEEDBACK_NS = NS_PER_S // 5
 
 RunGoal = Callable[[str, Callable[[Rollout], None]], None]
@@ -69,12 +71,33 @@ class PolicyServer:
     async def _execute(self, goal: ServerGoalHandle) -> RunPolicy.Result:
         # A thread of its own, so that one executor thread suffices: rclpy's several cost four times the CPU time.
         ended = Future()
-        threading.Thread(target=lambda: ended.set_result(self._run(goal)), name="rollout", daemon=True).start()
+        threading.Thread(target=self._run, args=(goal, ended.set_result), name="rollout", daemon=True).start()
         return await ended
 
-    def _run(self, goal: ServerGoalHandle) -> RunPolicy.Result:
+    def _run(self, goal: ServerGoalHandle, tell: Callable[[RunPolicy.Result], object]) -> None:
+        """The client gets a result, whatever becomes of the run: nobody else would hear of an error in this thread."""
         results: list[RunPolicy.Result] = []
+        bug: Exception | None = None
+        try:
+            self._drive(goal, results.append)
+        except MolaError as error:
+            results.append(self._given_up(goal, str(error)))
+        except Exception as error:  # noqa: BLE001 - told to the node below
+            bug = error
+            results.append(self._given_up(goal, f"a bug ended the run: {error!r}"))
+        tell(results[0])
+        if bug is not None and not self._leaving.is_set():  # a run that outlives its node finds gone what it needs
+            clock = self._node.system_clock
+            clock.sleep_until(clock.monotonic_ns() + _TOLD_NS)
+            self._node.report_bug(bug)
 
+    def _given_up(self, goal: ServerGoalHandle, reason: str) -> RunPolicy.Result:
+        self._node.get_logger().error(f"{goal.request.instruction!r}: {reason}")
+        if goal.is_active:
+            goal.abort()
+        return result_message(outcome=RunPolicy.Result.FAILED, reason=reason, elapsed_ns=0, chunks_sent=0)
+
+    def _drive(self, goal: ServerGoalHandle, note: Callable[[RunPolicy.Result], None]) -> None:
         def drive(rollout: Rollout) -> None:
             end = rollout.run(
                 time_limit_ns=time_limit_ns(goal.request),
@@ -88,13 +111,10 @@ class PolicyServer:
             else:
                 goal.abort()
             self._node.get_logger().info(f"{goal.request.instruction!r}: {end.reason}")
-            results.append(
-                result_message(**asdict(end), elapsed_ns=rollout.elapsed_ns, chunks_sent=rollout.chunks_sent)
-            )
+            note(result_message(**asdict(end), elapsed_ns=rollout.elapsed_ns, chunks_sent=rollout.chunks_sent))
 
         with self._busy:
             self._run_goal(goal.request.instruction, drive)
-        return results[0]
 
     def _finish_goal(self) -> None:
         """End a running goal, so that nobody uses what is about to be destroyed."""
