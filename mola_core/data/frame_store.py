@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from mola_core.cli.progress import Progress
-from mola_core.contracts.preprocess import view_of
 from mola_core.data.row_cache import INDEX, Block, RowCache, build_cache, open_cache
 from mola_core.data.sources.protocol import EpisodeSource
+from mola_core.data.views import ViewReader
 
 CACHE_VERSION = 1
-"""Of what is in a frame cache; counts up when :func:`view_of` gives other pixels."""
+"""Of what is in a frame cache; counts up when :func:`~mola_core.contracts.preprocess.view_of` gives other pixels."""
 _THREADS = os.cpu_count() or 1
 _CHUNK_ROWS = 64
 
@@ -32,12 +32,11 @@ class FrameStore(Protocol):
 class DecodingStore:
     """Reads and scales frames when they are asked for: for datasets too large to keep decoded."""
 
-    def __init__(self, source: EpisodeSource, *, width: int, height: int) -> None:
-        self._source, self._width, self._height = source, width, height
+    def __init__(self, reader: ViewReader) -> None:
+        self._reader = reader
 
     def frames(self, episode: int, camera: str, rows: Int[np.ndarray, "n"], out: UInt8[np.ndarray, "n H W 3"]) -> None:
-        for at, image in enumerate(self._source.frames(episode, camera, [int(row) for row in rows])):
-            out[at] = view_of(image, view_width=self._width, view_height=self._height)
+        out[:] = self._reader.views(episode, camera, [int(row) for row in rows])
 
 
 class CachedStore:
@@ -62,50 +61,42 @@ def first_rows(source: EpisodeSource) -> Int[np.ndarray, "episodes"]:
     return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
 
 
-def cached_store(
-    source: EpisodeSource, *, cameras: Sequence[str], width: int, height: int, folder: Path, quiet: bool = False
-) -> CachedStore:
-    """The cache of ``source`` under ``folder``, built first where there is none.
+def cached_store(reader: ViewReader, *, cameras: Sequence[str], folder: Path, quiet: bool = False) -> CachedStore:
+    """The cache of what ``reader`` gives under ``folder``, built first where there is none.
 
     Raises:
-        DataError: a frame cannot be read, or the disk is too small.
+        DataError: a frame cannot be read or is too small, or the disk is too small.
     """
-    path = folder / f"{source.name}-{source.digest()}-{width}x{height}-{CACHE_VERSION}"
+    source = reader.source
+    size = f"{reader.width}x{reader.height}"
+    rule = "-enlarged" if reader.may_enlarge else ""  # or whoever may not enlarge would find what another has enlarged
+    path = folder / f"{source.name}-{source.digest()}-{size}{rule}-{CACHE_VERSION}"
     starts = first_rows(source)
     if (path / INDEX).exists():
         return CachedStore(open_cache(path), first_rows=starts)
     num_rows = sum(header.length for header in source.episodes)
-    bar = Progress(f"decoding {source.name} to {width}x{height}", total=num_rows)
-    blocks = _blocks(
-        source, cameras, starts, size=(width, height), advance=(lambda _rows: None) if quiet else bar.advance
-    )
+    bar = Progress(f"decoding {source.name} to {size}", total=num_rows)
+    blocks = _blocks(reader, cameras, starts, advance=(lambda _rows: None) if quiet else bar.advance)
     return CachedStore(build_cache(path, num_rows=num_rows, blocks=blocks), first_rows=starts)
 
 
 def _blocks(
-    source: EpisodeSource,
+    reader: ViewReader,
     cameras: Sequence[str],
     starts: Int[np.ndarray, "episodes"],
     *,
-    size: tuple[int, int],
     advance: Callable[[int], None],
 ) -> Iterator[Block]:
     """Episodes a few at a time: decoding leaves the interpreter free, so that threads keep all cores busy."""
-
-    def views(job: tuple[int, str, range]) -> UInt8[np.ndarray, "n H W 3"]:
-        episode, camera, rows = job
-        images = source.frames(episode, camera, rows)
-        return np.stack([view_of(image, view_width=size[0], view_height=size[1]) for image in images])
-
     jobs = (
         (episode, range(begin, min(begin + _CHUNK_ROWS, header.length)))
-        for episode, header in enumerate(source.episodes)
+        for episode, header in enumerate(reader.source.episodes)
         for begin in range(0, header.length, _CHUNK_ROWS)
     )
     with ThreadPoolExecutor(_THREADS) as pool:
         ahead: deque[tuple[int, range, list[Future[UInt8[np.ndarray, "n H W 3"]]]]] = deque()
         for episode, rows in jobs:
-            ahead.append((episode, rows, [pool.submit(views, (episode, camera, rows)) for camera in cameras]))
+            ahead.append((episode, rows, [pool.submit(reader.views, episode, camera, rows) for camera in cameras]))
             if len(ahead) > _THREADS:
                 yield _finished(*ahead.popleft(), cameras=cameras, starts=starts, advance=advance)
         while ahead:

@@ -13,6 +13,7 @@ from mola_core.data.sources.libero import LiberoEpisodes
 from mola_core.data.sources.protocol import EpisodeSource
 from mola_core.data.sources.rlds import RldsEpisodes
 from mola_core.data.sources.video_folder import SUFFIXES, VideoFolderEpisodes
+from mola_core.data.views import may_enlarge
 from mola_core.data.windows import Split, WindowedSource
 
 
@@ -55,11 +56,12 @@ def open_samples(
     skip_bad: bool = False,
     quiet: bool = False,
 ) -> WindowedSource:
-    """Samples of the dataset at ``path``; with ``cached``, decoded frames are kept in ``cache_folder``.
+    """Samples of the dataset at ``path``; unpacked labels and, with ``cached``, decoded frames are kept in ``cache_folder``.
 
     That is by default the folder that the environment variable MOLA_CACHE_DIR names, or else ``.mola-cache`` beside the dataset.
 
-    ``label_teacher`` names whose labels, of all kinds or of each; by default those that are there.
+    ``label_teacher`` names whose labels, of all kinds or of each; by default those that are there. Pictures made under another
+    contract than ``contract`` are enlarged where they are smaller than the window's views (:func:`mola_core.data.views.may_enlarge`).
 
     Raises:
         DataError: no such dataset, or it lacks what ``window`` asks for.
@@ -68,15 +70,16 @@ def open_samples(
     source = open_episodes(path, name=name, skip_bad=skip_bad)
     if contract is not None and window.horizon:
         source.contract.require(contract, what=f"dataset {path}", where="the recipe")
-    folder = (cache_folder or _default_cache_folder(path)) if cached else None
     return WindowedSource(
         source,
         window,
-        cache_folder=folder,
+        cache_folder=cache_folder or _default_cache_folder(path),
+        cache_frames=cached,
         split=split,
         validation_share=validation_share,
         label_teacher=label_teacher,
         offset_period_ns=None if contract is None else contract.period_ns,
+        may_enlarge=may_enlarge(source.contract, contract),
         quiet=quiet,
     )
 

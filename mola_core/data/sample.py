@@ -1,11 +1,12 @@
 """The one type that every dataset becomes before a network sees it, and what a source of such samples is.
 
-Letters used in shapes: C cameras, T foresight offsets, H W pixels of a view, h w cells of a label map, S numbers in a state, K rows of
-an action chunk, A numbers in an action. All arrays are numpy; nothing here knows torch.
+Letters used in shapes: C cameras, T foresight offsets, L U those of them that are labelled, H W pixels of a view, h w cells of a label
+map, S numbers in a state, K rows of an action chunk, A numbers in an action. All arrays are numpy; nothing here knows torch.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mola_core.contracts.io_spec import CameraView, DataContract, IoSpec
 
 if TYPE_CHECKING:
-    from mola_core.data.batch import Batch
+    from mola_core.data.batch import Batch, Clips
 
 LABELS = ("depth", "semantic", "referred", "flow")
 """What a sample may be labelled with, see :attr:`Sample.labels`."""
@@ -36,6 +37,10 @@ class WindowSpec(BaseModel):
     """Rows of the action chunk; 0 asks for pictures alone: state and actions then have no numbers, and sources of any robot mix."""
     labels: tuple[str, ...] = ()
     """Names from LABELS that each sample must carry."""
+    label_cameras: tuple[str, ...] | None = None
+    """Of which cameras; None: of all."""
+    label_frames: tuple[int, ...] | None = None
+    """Of which frames, as numbers in ``offsets``: 0 first, ascending; None: of all."""
 
     @model_validator(mode="after")
     def _check(self) -> "WindowSpec":
@@ -46,6 +51,13 @@ class WindowSpec(BaseModel):
         unknown = set(self.labels) - set(LABELS)
         if unknown:
             raise ValueError(f"labels {sorted(unknown)} are not known; choose from {LABELS}")
+        strange = set(self.labelled_cameras) - set(self.cameras)
+        if strange or not self.labelled_cameras:
+            raise ValueError(f"label_cameras are some of {self.cameras}, got {self.label_cameras}")
+        frames = self.labelled_frames
+        ascending = all(a < b for a, b in pairwise(frames))
+        if not frames or frames[0] != 0 or not ascending or frames[-1] >= len(self.offsets):
+            raise ValueError(f"label_frames begin with 0 and ascend below {len(self.offsets)}, got {frames}")
         return self
 
     @classmethod
@@ -63,6 +75,16 @@ class WindowSpec(BaseModel):
     def cameras(self) -> tuple[str, ...]:
         """Roles in the order of axis C."""
         return tuple(view.camera for view in self.views)
+
+    @property
+    def labelled_cameras(self) -> tuple[str, ...]:
+        """Roles in the order of a label's axis L."""
+        return self.cameras if self.label_cameras is None else self.label_cameras
+
+    @property
+    def labelled_frames(self) -> tuple[int, ...]:
+        """Numbers in ``offsets``, in the order of a label's axis 1+U."""
+        return tuple(range(len(self.offsets))) if self.label_frames is None else self.label_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +110,12 @@ class Sample:
     motion: Motion
     instruction: str
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """``depth`` float32 [C, 1+T, h, w], metres or the teacher's unit, 0 unknown; ``semantic`` uint8 [C, 1+T, h, w], class numbers, or
-    float32 [C, 1+T, h, w, D], a picture model's features;
-    ``referred`` uint8 [C, 1+T, h, w], what the instruction speaks of: ACTED_ON, GOES_TO or 0;
-    ``flow`` float32 [C, T, h, w, 2], where each cell of now has moved to, in fractions of the view's width and height, with
-    ``flow_mask`` bool [C, T, h, w], true where that is known."""
+    """``depth`` float32 [L, 1+U, h, w], in metres or, of teachers that know it relatively alone, as
+    :mod:`mola_core.data.labels.relative_depth` says, with ``depth_mask`` bool [L, 1+U, h, w], true where it is known;
+    ``semantic`` uint8 [L, 1+U, h, w], class numbers, or float32 [L, 1+U, h, w, D], a picture model's features;
+    ``referred`` uint8 [L, 1+U, h, w], what the instruction speaks of: ACTED_ON, GOES_TO or 0;
+    ``flow`` float32 [L, U, h, w, 2], where each cell of now has moved to, in fractions of the view's width and height, with
+    ``flow_mask`` bool [L, U, h, w], true where that is known. What is not known is 0, and is nothing to learn from."""
     dataset: str = ""
     episode: int = 0
     row: int = 0
@@ -120,6 +143,11 @@ class SampleSource(Protocol):
     @property
     def window(self) -> WindowSpec: ...
 
+    @property
+    def relative_labels(self) -> tuple[str, ...]:
+        """Those of the window's labels that have no unit: each frame is on a scale of its own."""
+        ...
+
     def __len__(self) -> int: ...
 
     def sample(self, index: int) -> Sample:
@@ -132,6 +160,10 @@ class SampleSource(Protocol):
 
     def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> "Batch":
         """Those samples stacked."""
+        ...
+
+    def clips(self, indices: Sequence[int] | Int[np.ndarray, "B"], *, cameras: Int[np.ndarray, "B"]) -> "Clips":
+        """Of each of those samples the frames of one of the window's cameras, by number; the others are not decoded."""
         ...
 
     def labels(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Mapping[str, np.ndarray]:

@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from mola_core.contracts.io_spec import DataContract
-from mola_core.data.batch import Batch
+from mola_core.data.batch import Batch, Clips
 from mola_core.data.errors import DataError
 from mola_core.data.frame_store import CachedStore, DecodingStore, FrameStore, cached_store, first_rows
 from mola_core.data.labels.reader import JoinedReader, LabelReader, open_labels
 from mola_core.data.labels.store import teachers_of
 from mola_core.data.sample import Motion, Place, Sample, WindowSpec
 from mola_core.data.sources.protocol import EpisodeNumbers, EpisodeSource
+from mola_core.data.views import ViewReader
 
 Split = Literal["all", "train", "validation"]
 _EPISODES_IN_MEMORY = 4096
@@ -47,12 +48,15 @@ class WindowedSource:
         validation_share: float = 0.05,
         label_teacher: str | Mapping[str, str] | None = None,
         offset_period_ns: int | None = None,
+        cache_frames: bool = True,
+        may_enlarge: bool = False,
         quiet: bool = False,
     ) -> None:
-        """Open ``source`` through ``window``; decoded frames are cached under ``cache_folder``, or not at all where it is None.
+        """Open ``source`` through ``window``; unpacked labels and, with ``cache_frames``, decoded frames are cached under
+        ``cache_folder``; where it is None, nothing is.
 
         ``offset_period_ns`` says what distance of rows the window's offsets are meant in; pictures alone are taken as close to that
-        as the source's own rows allow.
+        as the source's own rows allow. ``may_enlarge`` is said by :func:`mola_core.data.views.may_enlarge`.
 
         Raises:
             DataError: no camera of the window, no numbers where a horizon wants them, labels wanted and not there, or nothing left.
@@ -69,12 +73,11 @@ class WindowedSource:
         if not len(self._index):
             raise DataError(f"{source.path}: split {split!r} has no sample long enough for offsets {window.offsets}")
         width, height = window.size
-        self._store: FrameStore = DecodingStore(source, width=width, height=height)
-        if cache_folder is not None:
+        reader = ViewReader(source, width=width, height=height, may_enlarge=may_enlarge)
+        self._store: FrameStore = DecodingStore(reader)
+        if cache_folder is not None and cache_frames:
             cameras = source.contract.cameras
-            self._store = cached_store(
-                source, cameras=cameras, width=width, height=height, folder=cache_folder, quiet=quiet
-            )
+            self._store = cached_store(reader, cameras=cameras, folder=cache_folder, quiet=quiet)
         self._labels = self._open_labels(label_teacher, cache_folder)
         self._numbers: OrderedDict[int, EpisodeNumbers] = OrderedDict()
 
@@ -84,9 +87,11 @@ class WindowedSource:
             return None
         if cache_folder is None:
             raise DataError(f"{self._source.path}: labels {wanted} need a folder for the cache")
-        if len(self._cameras) != len(self._window.views):
+        absent = [camera for camera in self._window.labelled_cameras if camera not in self._cameras]
+        if absent:
             raise DataError(
-                f"{self._source.path} has only the cameras {self._cameras}; labels need all of {self._window.cameras}"
+                f"{self._source.path} has only the cameras {self._cameras}; labels of {', '.join(absent)} are wanted: leave the "
+                "dataset out, or choose what is labelled"
             )
         if teachers is None:
             teachers = teachers_of(self._source.path, wanted)
@@ -141,6 +146,15 @@ class WindowedSource:
     @property
     def window(self) -> WindowSpec:
         return self._window
+
+    @property
+    def relative_labels(self) -> tuple[str, ...]:
+        return () if self._labels is None else self._labels.relative
+
+    @property
+    def row_offsets(self) -> tuple[int, ...]:
+        """The window's offsets in rows of the source, the present first."""
+        return tuple(int(offset) for offset in self._offsets)
 
     @property
     def index(self) -> Int[np.ndarray, "n 2"]:
@@ -228,16 +242,36 @@ class WindowedSource:
         )
 
     def _frames(self, episodes: Int[np.ndarray, "B"], rows: Int[np.ndarray, "B 1+T"]) -> np.ndarray:
-        window = self._window
-        width, height = window.size
-        frames = np.empty((len(episodes), len(window.views), len(window.offsets), height, width, 3), np.uint8)
-        for number, camera in enumerate(window.cameras):
-            if camera not in self._cameras:
-                frames[:, number] = 0
-                continue
+        frames = self._empty_frames(len(episodes), len(self._window.views))
+        for number in range(len(self._window.views)):
             for at, episode in enumerate(episodes):
-                self._store.frames(int(episode), camera, rows[at], frames[at, number])
+                self._put_frames(frames[at, number], int(episode), rows[at], camera=number)
         return frames
+
+    def _empty_frames(self, *lengths: int) -> UInt8[np.ndarray, "*lengths 1+T H W 3"]:
+        width, height = self._window.size
+        return np.empty((*lengths, len(self._window.offsets), height, width, 3), np.uint8)
+
+    def _put_frames(
+        self, out: UInt8[np.ndarray, "1+T H W 3"], episode: int, rows: Int[np.ndarray, "1+T"], *, camera: int
+    ) -> None:
+        name = self._window.cameras[camera]
+        if name in self._cameras:
+            self._store.frames(episode, name, rows, out)
+        else:
+            out[:] = 0
+
+    def clips(self, indices: Sequence[int] | Int[np.ndarray, "B"], *, cameras: Int[np.ndarray, "B"]) -> Clips:
+        chosen = self._index[np.asarray(indices, dtype=np.int64)]
+        there, present = self._rows_there(chosen[:, 0], chosen[:, 1])
+        frames = self._empty_frames(len(chosen))
+        for at, camera in enumerate(cameras):
+            self._put_frames(frames[at], int(chosen[at, 0]), there[at], camera=int(camera))
+        return Clips(
+            frames=frames,
+            frame_mask=self._frame_mask(present)[np.arange(len(chosen)), cameras],
+            instructions=tuple(self._source.episodes[int(episode)].instruction for episode in chosen[:, 0]),
+        )
 
     def _frame_mask(self, present: Bool[np.ndarray, "B 1+T"]) -> Bool[np.ndarray, "B C 1+T"]:
         seen = np.array([camera in self._cameras for camera in self._window.cameras])
@@ -261,10 +295,11 @@ class WindowedSource:
     ) -> dict[str, np.ndarray]:
         if self._labels is None:
             return {}
-        rows = self._first_rows[episodes][:, None] + there
+        window, chosen = self._window, list(self._window.labelled_frames)
+        rows = self._first_rows[episodes][:, None] + there[:, chosen]
         each = [
-            self._labels.labels(self._window.labels, cameras=self._window.cameras, rows=one, present=known)
-            for one, known in zip(rows, present, strict=True)
+            self._labels.labels(window.labels, cameras=window.labelled_cameras, rows=one, present=known)
+            for one, known in zip(rows, present[:, chosen], strict=True)
         ]
         return {name: np.stack([labels[name] for labels in each]) for name in each[0]}
 

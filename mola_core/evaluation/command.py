@@ -41,6 +41,12 @@ def register(subparsers: Any) -> None:
         help=f"what is withheld from the policy: {', '.join(CONTROLS)}; several with commas (none)",
     )
     parser.add_argument("--execute-steps", type=int, help="rows executed before the next chunk (the policy's own)")
+    parser.add_argument(
+        "--video-steps",
+        type=int,
+        help="denoising passes of a checkpoint's imagination, table 10 of the paper (its recipe's)",
+    )
+    parser.add_argument("--action-steps", type=int, help="integration steps of a checkpoint's head (its recipe's)")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="simulated inference (0)")
     parser.add_argument(
         "--untold",
@@ -117,6 +123,8 @@ def _check(arguments: argparse.Namespace) -> None:
         ("workers", 1, 256),
         ("delay_ms", 0.0, 2000.0),
         ("execute_steps", 1, 256),
+        ("video_steps", 1, 1000),
+        ("action_steps", 1, 1000),
     ):
         value = getattr(arguments, name)
         if value is not None and not low <= value <= high:
@@ -179,6 +187,8 @@ def _campaign(arguments: argparse.Namespace, variant: str, control: Control) -> 
         name=arguments.policy,
         control=control,
         execute_steps=arguments.execute_steps,
+        video_steps=arguments.video_steps,
+        action_steps=arguments.action_steps,
         runtime=arguments.runtime,
         device=arguments.device,
         language_weights=arguments.language_weights,
@@ -193,6 +203,8 @@ def _campaign(arguments: argparse.Namespace, variant: str, control: Control) -> 
         delay_ms=arguments.delay_ms,
         untold=arguments.untold,
         time_limit_s=arguments.time_limit_s,
+        video_steps=arguments.video_steps,
+        action_steps=arguments.action_steps,
     )
     settings = RolloutSettings(
         delay_ns=round(arguments.delay_ms * NS_PER_MS), untold=arguments.untold, time_limit_s=arguments.time_limit_s
@@ -212,7 +224,7 @@ def _report(
     if not arguments.json:
         from mola_core.evaluation.table import print_rates  # noqa: PLC0415
 
-        print_rates(rows, title=f"{conditions.policy}, variant {conditions.variant}, control {conditions.control}")
+        print_rates(rows, title=_title(conditions))
     seeds = sorted({episode.seed for episode in episodes})
     return {
         "conditions": conditions,
@@ -221,6 +233,12 @@ def _report(
         "tasks": rows,
         "results": results.path,
     }
+
+
+def _title(conditions: Conditions) -> str:
+    said = [conditions.policy, f"variant {conditions.variant}", f"control {conditions.control}"]
+    steps = {"video": conditions.video_steps, "action": conditions.action_steps}
+    return ", ".join([*said, *(f"{number} {what} steps" for what, number in steps.items() if number is not None)])
 
 
 class _Progress:

@@ -25,6 +25,10 @@ class PolicyChoice:
     """``expert``, ``hold``, or the path of a checkpoint or bundle."""
     control: Control = "none"
     execute_steps: int | None = None
+    video_steps: int | None = None
+    """Denoising passes of a checkpoint's imagination; None: its recipe's."""
+    action_steps: int | None = None
+    """Integration steps of a checkpoint's head; None: its recipe's, or the head's own."""
     runtime: str | None = None
     """Runner of a bundle's engines; None takes the first that this machine can run."""
     device: str = "cpu"
@@ -44,14 +48,18 @@ def identity_of(choice: PolicyChoice) -> str:
             raise EvaluationError(
                 f"--policy {choice.name} looks at nothing: it takes no --control, no --execute-steps and no --language-weights"
             )
+        for option in _steps_asked(choice):
+            raise EvaluationError(f"--policy {choice.name} computes nothing in steps: leave {option} out")
         return choice.name
     path = Path(choice.name)
     if (path / CHECKPOINT_FILE).is_file():
         if choice.language_weights is not None:
             require_option(_language(path / CHECKPOINT_FILE), weights=choice.language_weights)
+        _require_steps_to_choose(choice, path / CHECKPOINT_FILE)
         return f"checkpoint {_field(path / CHECKPOINT_FILE, 'digest')[:16]}"
     if (path / MANIFEST).is_file():
         _refuse_weights_for_a_bundle(choice)
+        _refuse_steps_for_a_bundle(choice)
         manifest = read_manifest(path)
         return f"bundle {manifest.bundle_id} {digest_of(path / MANIFEST)[:12]} {choice.runtime or ''}".rstrip()
     raise EvaluationError(
@@ -81,6 +89,11 @@ def open_policy(choice: PolicyChoice) -> Policy:
         from mola_core.export.torch_policy import open_torch_policy  # noqa: PLC0415
 
         options = acting_options(path)
+        options = replace(
+            options,
+            video_steps=choice.video_steps or options.video_steps,
+            action_steps=choice.action_steps or options.action_steps,
+        )
         if choice.control in _IN_THE_NETWORK:
             options = replace(options, control=_IN_THE_NETWORK[choice.control])
         return open_torch_policy(path, options=options, device=choice.device, language_weights=choice.language_weights)
@@ -89,6 +102,7 @@ def open_policy(choice: PolicyChoice) -> Policy:
             f"--control {choice.control} intervenes inside the network: give the checkpoint, not a bundle"
         )
     _refuse_weights_for_a_bundle(choice)
+    _refuse_steps_for_a_bundle(choice)
     from mola_core.runtime.bundle_policy import OpenOptions, open_bundle_policy  # noqa: PLC0415  # as above
 
     # a worker a core: one thread each
@@ -99,6 +113,32 @@ def _refuse_weights_for_a_bundle(choice: PolicyChoice) -> None:
     if choice.language_weights is not None:
         raise EvaluationError(
             f"--language-weights {choice.language_weights}: bundle {choice.name} brings its own sentence encoder; leave the option out"
+        )
+
+
+def _steps_asked(choice: PolicyChoice) -> list[str]:
+    """The options that say numbers of steps, as they were given."""
+    asked = {"--video-steps": choice.video_steps, "--action-steps": choice.action_steps}
+    return [f"{option} {steps}" for option, steps in asked.items() if steps is not None]
+
+
+def _refuse_steps_for_a_bundle(choice: PolicyChoice) -> None:
+    for option in _steps_asked(choice):
+        raise EvaluationError(
+            f"{option}: the steps of bundle {choice.name} were fixed on export; give the checkpoint, or leave the option out"
+        )
+
+
+def _require_steps_to_choose(choice: PolicyChoice, header: Path) -> None:
+    """Refuse steps where the model of the checkpoint with ``header`` takes none: they would change nothing, under another name."""
+    if choice.video_steps is not None and _field(header, "recipe", "model", "backbone") == "None":
+        raise EvaluationError(
+            f"--video-steps {choice.video_steps}: the policy of {choice.name} imagines nothing; leave the option out"
+        )
+    if choice.action_steps is not None and _field(header, "recipe", "model", "head", "kind") == "ar":
+        raise EvaluationError(
+            f"--action-steps {choice.action_steps}: the head of {choice.name} says one number after the other, without steps; leave "
+            "the option out"
         )
 
 

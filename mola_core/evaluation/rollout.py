@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.errors import ChunkRejectedError
+from mola_core.contracts.plan_age import why_outlived
 from mola_core.contracts.rig import LockstepRig
 from mola_core.contracts.types import ActionChunk
 from mola_core.evaluation.errors import EvaluationError
@@ -123,12 +124,9 @@ def roll_out(
 
 def check_ages(rig: LockstepRig, source: ChunkSource, *, settings: RolloutSettings) -> None:
     """Refuse what would make the arm stop in every episode: plans followed for longer than the site allows."""
-    oldest_ns = max(source.execute_ns, settings.delay_ns) + settings.delay_ns
-    if oldest_ns > rig.max_plan_age_ns:
-        raise EvaluationError(
-            f"a plan would be {oldest_ns / NS_PER_MS:.0f} ms old before the next replaces it, the site's max_observation_age_ms is "
-            f"{rig.max_plan_age_ns / NS_PER_MS:.0f}; use fewer --execute-steps, a shorter --delay-ms, or raise the site's limit"
-        )
+    reason = why_outlived(executed_ns=source.execute_ns, inference_ns=settings.delay_ns, limit_ns=rig.max_plan_age_ns)
+    if reason:
+        raise EvaluationError(f"{reason}; use fewer --execute-steps, a shorter --delay-ms, or raise the site's limit")
 
 
 def _decide(rig: LockstepRig, source: ChunkSource, *, run: _Run) -> Decision | None:

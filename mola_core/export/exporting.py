@@ -11,7 +11,7 @@ import torch
 from mola_core.contracts.bundle import BuildRecord, LanguageRecord, Manifest, ParityRecord, StageRecord, TensorRecord
 from mola_core.contracts.io_spec import IoSpec
 from mola_core.contracts.normalization import Normalization
-from mola_core.export.draft import Draft, fresh_folder, write_draft
+from mola_core.export.draft import Draft, fresh_folder, onnx_path, write_draft
 from mola_core.export.errors import ExportError
 from mola_core.export.onnx import MIN_ONNXRUNTIME, export_stage, num_parameters
 from mola_core.export.precision_search import Cut, parts_to_keep
@@ -58,7 +58,7 @@ class Exportable:
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """What to make of it."""
+    """What to make of it. ExportError where it cannot be done."""
 
     name: str
     version: str
@@ -71,6 +71,13 @@ class ExportPlan:
     halve_weights: bool = False
     """Round the weights to half precision first, and store them so: half the bytes. What is computed, in full precision, is then
     another model, to be evaluated as such."""
+
+    def __post_init__(self) -> None:
+        if self.check and self.options.precision == "bf16":
+            raise ExportError(
+                "graphs in bf16 cannot be compared with torch here: ONNX Runtime does not compute in it on CPUs; give --no-check, "
+                "engines are held against the golden tensors when they are built"
+            )
 
 
 def export_model(
@@ -123,11 +130,6 @@ def export_model(
 
 def _told(graph: str, parity: ParityRecord) -> str:
     return f"{graph}: cosine {parity.cosine:.7f}, largest difference {parity.max_abs:.2e}"
-
-
-def onnx_path(stage: Stage) -> str:
-    """Of a stage's graph, in the bundle."""
-    return f"onnx/{stage}.onnx"
 
 
 def _stages(model: Exportable, options: StageOptions, plan: ExportPlan) -> dict[Stage, StageModule]:

@@ -4,7 +4,7 @@ Runtimes build strongly typed networks, so the graph's own types are the precisi
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,18 +15,27 @@ from mola_core.export.errors import ExportError
 
 
 def narrow(model: nn.Module, dtype: torch.dtype, *, keep: Sequence[str] = ()) -> None:
-    """Let ``model`` compute in ``dtype``, in place, and its submodules ``keep`` in full precision as before.
+    """Let ``model`` compute in ``dtype``, in place, and its submodules ``keep`` in full precision as before; those too that a module
+    names as its ``wide`` parts, which feeds them accordingly itself.
 
     Raises:
         ExportError: no such part, or one inside another.
     """
     kept = {name: _part(model, name, keep=keep) for name in keep}
-    exact = {name: {key: value.clone() for key, value in part.state_dict().items()} for name, part in kept.items()}
+    wide = dict(_wide_parts(model)) | kept
+    exact = {name: {key: value.clone() for key, value in part.state_dict().items()} for name, part in wide.items()}
     model.to(dtype)
-    for name, part in kept.items():
+    for name, part in wide.items():
         part.float().load_state_dict(exact[name])
+    for part in kept.values():
         part.register_forward_pre_hook(partial(_widen, narrow=dtype), with_kwargs=True)
         part.register_forward_hook(partial(_narrow, narrow=dtype))
+
+
+def _wide_parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, module in model.named_modules():
+        for part in getattr(module, "wide", ()):
+            yield f"{name}.{part}".lstrip("."), module.get_submodule(part)
 
 
 def _part(model: nn.Module, name: str, *, keep: Sequence[str]) -> nn.Module:

@@ -13,7 +13,7 @@ from mola_core.nets.attention import Attention, FeedForward
 from mola_core.nets.averages import masked_mean, weighted
 from mola_core.nets.config import ArHeadConfig, DitConfig
 from mola_core.nets.dit import ContextEncoder, HeadSizes
-from mola_core.nets.protocols import HeadCondition
+from mola_core.nets.protocols import HeadCondition, ItemDraws
 
 
 class _Layer(nn.Module):
@@ -58,13 +58,19 @@ class ArHead(nn.Module):
         *,
         mask: Bool[Tensor, "B K"],
         condition: HeadCondition,
+        draws: ItemDraws,
         weight: Float[Tensor, "B"] | None = None,
+        count: Float[Tensor, ""] | None = None,
     ) -> Float[Tensor, ""]:
         targets = rearrange(self.bins_of(actions), "b k a -> b (k a)")  # B I
-        logits = self._logits(targets[:, :-1], context=self.context(condition))  # B I bins
+        logits = self._logits(targets[:, :-1], context=self.context(condition, draws=draws))  # B I bins
         error = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
         counted = mask.repeat_interleave(self.action_size, dim=1)  # B I
-        return masked_mean(weighted(error, weight), mask=counted)
+        return masked_mean(weighted(error, weight), mask=counted, count=count)
+
+    def counted(self, mask: Bool[Tensor, "B K"], *, draws: ItemDraws) -> Int[Tensor, ""]:  # noqa: ARG002  the protocol's
+        """Tokens of real rows."""
+        return mask.sum() * self.action_size
 
     def sample(
         self, condition: HeadCondition, *, noise: Float[Tensor, "B K A"], steps: int = 1

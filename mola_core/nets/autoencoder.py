@@ -1,10 +1,11 @@
 """A small convolutional autoencoder: pictures to latents and back."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mola_core.nets.batch_standard import BatchStandard2d
 from mola_core.nets.config import AutoencoderConfig
+from mola_core.nets.protocols import ItemDraws
 
 
 class _Residual(nn.Module):
@@ -40,7 +41,7 @@ class Autoencoder(nn.Module):
             down += [_Residual(width), nn.Conv2d(width, wider, 3, stride=2, padding=1)]
         down += [_Residual(widths[-1]), nn.GroupNorm(8, widths[-1]), nn.SiLU()]
         self.encoder = nn.Sequential(*down, nn.Conv2d(widths[-1], config.latent_channels, 1))
-        self.scaling = nn.BatchNorm2d(config.latent_channels, affine=False, momentum=0.01)
+        self.scaling = BatchStandard2d(config.latent_channels, momentum=0.01)
         up: list[nn.Module] = [nn.Conv2d(config.latent_channels, widths[-1], 3, padding=1), _Residual(widths[-1])]
         for wider, width in zip((*widths[1:], widths[-1])[::-1], widths[::-1], strict=True):
             up += [nn.Upsample(scale_factor=2.0), nn.Conv2d(wider, width, 3, padding=1), _Residual(width)]
@@ -55,9 +56,9 @@ class Autoencoder(nn.Module):
         images: Tensor = self.decoder(latents)
         return images
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
-        """What remains of a picture; in training with noise on the latents."""
+    def forward(self, images: Float[Tensor, "B 3 H W"], *, draws: ItemDraws | None = None) -> Float[Tensor, "B 3 H W"]:
+        """What remains of a picture; with ``draws``, of noisy latents, as in training."""
         latents = self.encode(images)
-        if self.training:
-            latents = latents + self.latent_noise * torch.randn_like(latents)
+        if draws is not None:
+            latents = latents + self.latent_noise * draws.normal("latent noise", latents.shape[1:])
         return self.decode(latents)

@@ -4,9 +4,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def masked_mean(values: Float[Tensor, "*n"], *, mask: Bool[Tensor, "*n"]) -> Float[Tensor, ""]:
-    """Over the items that ``mask`` marks; 0 where it marks none."""
-    mean: Tensor = (values * mask).sum() / mask.sum().clamp(min=1)
+def masked_mean(
+    values: Float[Tensor, "*n"], *, mask: Bool[Tensor, "*n"], count: Float[Tensor, ""] | None = None
+) -> Float[Tensor, ""]:
+    """Over the items that ``mask`` marks; 0 where it marks none.
+
+    ``count`` is divided by instead of their number where these items are part of a larger batch: what is marked in all of it, over
+    the number of its parts. The average over the parts is then the mean over the whole, however unevenly they are marked.
+    """
+    mean: Tensor = (values * mask).sum() / (mask.sum().clamp(min=1) if count is None else count)
     return mean
 
 

@@ -3,6 +3,7 @@
 from mola_core.nets.ar_head import ArHead
 from mola_core.nets.config import (
     BackboneConfig,
+    DdpmHeadConfig,
     EdmHeadConfig,
     FlowHeadConfig,
     ImageEncoderConfig,
@@ -14,6 +15,7 @@ from mola_core.nets.config import (
     TokensConfig,
     WanConfig,
 )
+from mola_core.nets.ddpm_head import DdpmHead
 from mola_core.nets.dit import HeadSizes
 from mola_core.nets.edm_head import EdmHead
 from mola_core.nets.flow_head import FlowHead
@@ -30,7 +32,7 @@ from mola_core.nets.wan import WanVideo
 Backbone = SmallVideo | StackedVideo | SvdVideo | WanVideo
 Visual = VideoFormer | Keypoints | ImageEncoder
 Tokens = FeatureTokens | PixelTokens
-Head = FlowHead | EdmHead | ArHead
+Head = FlowHead | EdmHead | DdpmHead | ArHead
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:
@@ -92,4 +94,6 @@ def build_head(config: MolaConfig, *, visual: Visual, mixture: MixtureOfIdms | N
         return FlowHead(config.head, sizes)
     if isinstance(config.head, EdmHeadConfig):
         return EdmHead(config.head, sizes)
+    if isinstance(config.head, DdpmHeadConfig):
+        return DdpmHead(config.head, sizes)
     return ArHead(config.head, sizes)

@@ -2,17 +2,17 @@
 
 A codebook learned by gradient, with the release's two loss terms, instead of one moved by averages: in stage III its codes follow the
 policy's loss as everything else does, and imported weights go on training as they did. Codes that fall out of use are put onto
-vectors of the present batch.
+vectors of the present batch. That batch, and what counts as use, are those of all processes together.
 """
 
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mola_core.nets.config import CodebookConfig
+from mola_core.nets.processes import as_first_has_it, joined, total
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,8 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def _note(self, indices: Tensor, vectors: Tensor) -> None:
         size, decay = self.config.size, self.config.usage_decay
-        shares = torch.bincount(indices.flatten(), minlength=size).to(self.usage.dtype) / indices.numel()
-        if dist.is_initialized():
-            dist.all_reduce(shares)
-            shares /= dist.get_world_size()
+        counts = total(torch.bincount(indices.flatten(), minlength=size))  # whole numbers: the same bits in any number
+        shares = counts.to(self.usage.dtype) / counts.sum()
         self.usage.mul_(decay).add_(shares, alpha=1 - decay)
         self.spared.sub_(1).clamp_(min=0)
         dead = (self.usage < self.config.dead_below / size) & (self.spared == 0)
@@ -113,10 +111,7 @@ class Codebook(nn.Module):
 
 
 def _drawn(vectors: Tensor, *, count: int) -> Tensor:
-    """``count`` vectors of the batch at random, a little apart from each other; the same on every process of a training."""
-    flat = vectors.detach().reshape(-1, vectors.shape[-1]).float()
+    """``count`` vectors of the batch at random, a little apart from each other: of all processes' batch, and the same on each."""
+    flat = joined(vectors.float()).reshape(-1, vectors.shape[-1])
     rows = torch.randint(len(flat), (count,), device=flat.device)
-    drawn = flat[rows] + 0.01 * flat.std() * torch.randn(count, flat.shape[-1], device=flat.device)
-    if dist.is_initialized():
-        dist.broadcast(drawn, src=0)
-    return drawn
+    return as_first_has_it(flat[rows] + 0.01 * flat.std() * torch.randn(count, flat.shape[-1], device=flat.device))

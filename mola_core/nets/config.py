@@ -186,7 +186,7 @@ class KeypointsConfig(NetConfig):
 
 
 class ImageEncoderConfig(NetConfig):
-    """The policy's own convolutional encoder of the current pictures: Diffusion Policy, an outside baseline without imagination."""
+    """The policy's own convolutional encoder of the current pictures, for outside baselines without imagination."""
 
     kind: Literal["image_encoder"] = "image_encoder"
     height: int = 96
@@ -354,6 +354,18 @@ class EdmHeadConfig(NetConfig):
     sigma_max: float = 80.0
 
 
+class DdpmHeadConfig(NetConfig):
+    """The same network as it is told to predict the noise, with DDIM steps (Diffusion Policy, an outside baseline)."""
+
+    kind: Literal["ddpm"] = "ddpm"
+    dit: DitConfig = DitConfig()
+    levels: int = Field(default=100, ge=2)
+    """Noise levels of training, on the squared-cosine schedule."""
+    steps: int = Field(default=16, ge=1)
+    span: float = Field(default=1.5, gt=0)
+    """Guesses at the clean actions, normalised, are cut to −span … span on the way."""
+
+
 class ArHeadConfig(NetConfig):
     """An autoregressive transformer over discretised actions (paper, table 11)."""
 
@@ -364,7 +376,7 @@ class ArHeadConfig(NetConfig):
     """Bins cover −span … span of normalised action."""
 
 
-HeadConfig = Annotated[FlowHeadConfig | EdmHeadConfig | ArHeadConfig, Field(discriminator="kind")]
+HeadConfig = Annotated[FlowHeadConfig | EdmHeadConfig | DdpmHeadConfig | ArHeadConfig, Field(discriminator="kind")]
 
 
 # --- all together -----------------------------------------------------------------------------------------------------

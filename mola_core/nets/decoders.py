@@ -5,6 +5,7 @@ the future in its own modality (a decoder each). The decoders are dropped afterw
 patch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -75,16 +76,38 @@ class PictureDecoder(nn.Module):
 
 
 def modality_loss(
-    predicted: Float[Tensor, "B c channels H W"], target: Tensor, *, config: ModalityConfig, mask: Bool[Tensor, "B"]
+    predicted: Float[Tensor, "B c channels H W"],
+    target: Tensor,
+    *,
+    config: ModalityConfig,
+    mask: Bool[Tensor, "B"],
+    count: Float[Tensor, ""] | None = None,
+    known: Bool[Tensor, "B c H W"] | None = None,
 ) -> Float[Tensor, ""]:
-    """``target`` is Int B c H W for classes, Float B c channels H W otherwise; the mean over the items that ``mask`` marks."""
+    """``target`` is Int B c H W for classes, Float B c channels H W otherwise; the mean over the items that ``mask`` marks, with
+    ``count`` as in :func:`~mola_core.nets.averages.masked_mean`. An item's error is the mean over the cells that ``known`` marks, all
+    where it is None, and 0 where it marks none.
+    """
     if config.loss == "classes":
         error = functional.cross_entropy(predicted.flatten(0, 1), target.flatten(0, 1).long(), reduction="none")
     else:
         difference = (predicted - target).flatten(0, 1)
         error = difference.abs() if config.loss == "l1" else difference.square()
-    each = error.reshape(len(mask), -1).mean(dim=1)  # B
-    return masked_mean(each, mask=mask)
+    each = _over_known(error.reshape(len(mask), -1, *error.shape[1:]), known=known)  # B
+    return masked_mean(each, mask=mask, count=count)
+
+
+def _over_known(
+    error: Float[Tensor, "B c *channels H W"], *, known: Bool[Tensor, "B c H W"] | None
+) -> Float[Tensor, "B"]:
+    """The mean of each item's cells that are known."""
+    if known is None:
+        return error.flatten(1).mean(dim=1)
+    channels = error.shape[2:-2].numel()  # classes have none
+    cells = error.reshape(*known.shape[:2], channels, *known.shape[2:])
+    summed = torch.where(known[:, :, None], cells, 0.0).flatten(1).sum(dim=1)
+    mean: Tensor = summed / (known.flatten(1).sum(dim=1) * channels).clamp(min=1)
+    return mean
 
 
 RGB = ModalityConfig(loss="l2", channels=3)
@@ -132,8 +155,11 @@ class IdmPretraining(nn.Module):
         future: Float[Tensor, "B c 3 H W"],
         labels: dict[str, Tensor],
         mask: Bool[Tensor, "B"],
+        count: Float[Tensor, ""] | None = None,
+        known: Mapping[str, Bool[Tensor, "B c H W"]] | None = None,
     ) -> dict[str, dict[str, Float[Tensor, ""]]]:
-        """By member: ``rgb``, each of its targets, and ``commitment``; unweighted.
+        """By member: ``rgb``, each of its targets, and ``commitment``; unweighted. ``count`` and ``known`` (by target) go with
+        ``mask``, see :func:`modality_loss`.
 
         Raises:
             KeyError: ``labels`` lacks a target.
@@ -141,10 +167,15 @@ class IdmPretraining(nn.Module):
         losses: dict[str, dict[str, Tensor]] = {}
         for name, actions in self.mixture(transition).items():
             drawn = self._draw(name, actions.embeddings, now=transition.now)
-            terms = {"rgb": modality_loss(drawn.pop("rgb"), future, config=RGB, mask=mask)}
+            terms = {"rgb": modality_loss(drawn.pop("rgb"), future, config=RGB, mask=mask, count=count)}
             for target, picture in drawn.items():
                 terms[target] = modality_loss(
-                    picture, labels[target], config=self.config.decoders.modalities[target], mask=mask
+                    picture,
+                    labels[target],
+                    config=self.config.decoders.modalities[target],
+                    mask=mask,
+                    count=count,
+                    known=(known or {}).get(target),
                 )
             losses[name] = terms | {"commitment": actions.commitment_loss}
         return losses

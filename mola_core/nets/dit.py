@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mola_core.nets.attention import Attention, FeedForward
 from mola_core.nets.config import DitConfig
 from mola_core.nets.embeddings import Mish, NumberEmbedding, WidthChange
-from mola_core.nets.protocols import HeadCondition
+from mola_core.nets.protocols import HeadCondition, ItemDraws
 
 
 class HeadSizes:
@@ -121,14 +121,15 @@ class ContextEncoder(nn.Module):
         self.layers = nn.ModuleList(_EncoderLayer(config) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(width, bias=False)
 
-    def forward(self, condition: HeadCondition) -> Float[Tensor, "B M D"]:
+    def forward(self, condition: HeadCondition, *, draws: ItemDraws | None = None) -> Float[Tensor, "B M D"]:
+        """``draws`` say in training whose state is withheld; nobody's without them."""
         parts = [self.goal(condition.instruction.pooled)[:, None]]  # B 1 D
         if self.words is not None:
             known = condition.instruction.mask[..., None]  # B L 1
             parts.append(self.words(condition.instruction.tokens * known))
         parts.append(self.visual(condition.visual))
         if self.state is not None:
-            parts.append(self._state(condition)[:, None])
+            parts.append(self._state(condition, draws)[:, None])
         if self.latents is not None:
             parts.append(self.latents(condition.latent_actions))
         tokens = torch.cat(parts, dim=1) + self.positions
@@ -137,13 +138,12 @@ class ContextEncoder(nn.Module):
         out: Tensor = self.norm(tokens)
         return out
 
-    def _state(self, condition: HeadCondition) -> Float[Tensor, "B D"]:
+    def _state(self, condition: HeadCondition, draws: ItemDraws | None) -> Float[Tensor, "B D"]:
         if condition.state is None or self.state is None:
             raise ValueError("this head was built with a state and got none")
         state: Tensor = self.state(condition.state)
-        if self.training and self.state_dropout:
-            kept = torch.rand(len(state), 1, device=state.device) >= self.state_dropout
-            state = state * kept
+        if self.training and self.state_dropout and draws is not None:
+            state = state * (draws.uniform("state withheld", (1,)) >= self.state_dropout)
         return state
 
 
@@ -161,8 +161,8 @@ class ActionTransformer(nn.Module):
         self.norm = nn.LayerNorm(width, bias=False)
         self.leave = nn.Linear(width, sizes.action_size)
 
-    def context(self, condition: HeadCondition) -> Float[Tensor, "B M D"]:
-        out: Tensor = self.encoder(condition)
+    def context(self, condition: HeadCondition, *, draws: ItemDraws | None = None) -> Float[Tensor, "B M D"]:
+        out: Tensor = self.encoder(condition, draws=draws)
         return out
 
     def forward(

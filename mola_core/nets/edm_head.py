@@ -4,13 +4,13 @@ import math
 from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mola_core.nets.averages import masked_mean, weighted
 from mola_core.nets.config import EdmHeadConfig
 from mola_core.nets.dit import ActionTransformer, HeadSizes
-from mola_core.nets.protocols import HeadCondition
+from mola_core.nets.protocols import HeadCondition, ItemDraws
 
 DENSITY_SCALE = 0.5
 """Of the log-logistic density of noise levels in training, around ``sigma_data``."""
@@ -31,15 +31,22 @@ class EdmHead(nn.Module):
         *,
         mask: Bool[Tensor, "B K"],
         condition: HeadCondition,
+        draws: ItemDraws,
         weight: Float[Tensor, "B"] | None = None,
+        count: Float[Tensor, ""] | None = None,
     ) -> Float[Tensor, ""]:
-        sigma = self._drawn_sigmas(actions)  # B
-        noisy = actions + sigma[:, None, None] * torch.randn_like(actions)
-        clean = self.denoised(noisy, sigma=sigma, context=self.transformer.context(condition))
+        sigma = self._sigmas(draws.uniform("action sigma")).to(actions.dtype)  # B
+        noise = draws.normal("action noise", actions.shape[1:]).to(actions.dtype)
+        noisy = actions + sigma[:, None, None] * noise
+        clean = self.denoised(noisy, sigma=sigma, context=self.transformer.context(condition, draws=draws))
         data = self.config.sigma_data
         even = (sigma**2 + data**2) / (sigma * data) ** 2  # B
         error = (clean - actions).square().mean(dim=-1) * even[:, None]  # B K
-        return masked_mean(weighted(error, weight), mask=mask)
+        return masked_mean(weighted(error, weight), mask=mask, count=count)
+
+    def counted(self, mask: Bool[Tensor, "B K"], *, draws: ItemDraws) -> Int[Tensor, ""]:  # noqa: ARG002  the protocol's
+        """Real rows."""
+        return mask.sum()
 
     def sample(self, condition: HeadCondition, *, noise: Float[Tensor, "B K A"], steps: int) -> Float[Tensor, "B K A"]:
         return self.sample_from(self.transformer.context(condition), noise=noise, steps=steps)
@@ -72,12 +79,12 @@ class EdmHead(nn.Module):
         clean: Tensor = noisy * data**2 / total + out * s * data * total**-0.5
         return clean
 
-    def _drawn_sigmas(self, actions: Float[Tensor, "B K A"]) -> Float[Tensor, "B"]:
-        """Log-logistic around ``sigma_data``, cut to ``sigma_min`` … ``sigma_max``."""
+    def _sigmas(self, uniform: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+        """Log-logistic around ``sigma_data``, cut to ``sigma_min`` … ``sigma_max``; in double precision."""
         centre = math.log(self.config.sigma_data)
         lowest, highest = (
             1 / (1 + math.exp(-(math.log(sigma) - centre) / DENSITY_SCALE))
             for sigma in (self.config.sigma_min, self.config.sigma_max)
         )
-        share = lowest + (highest - lowest) * torch.rand(len(actions), device=actions.device, dtype=torch.float64)
-        return (centre + DENSITY_SCALE * torch.logit(share)).exp().to(actions.dtype)
+        share = lowest + (highest - lowest) * uniform.double()
+        return (centre + DENSITY_SCALE * torch.logit(share)).exp()

@@ -1,18 +1,19 @@
 """The action head of the paper: flow matching (Lipman et al. 2023) with the action transformer.
 
-Flow time runs from noise at 0 to data at 1; the network predicts the velocity ``data − noise``.
+Flow time runs from noise at 0 to data at 1; the network predicts the velocity ``data − noise``. In training r draws of noise and time
+share each item's condition (``FlowHeadConfig.draws``): rB items.
 """
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mola_core.nets.averages import masked_mean, weighted
 from mola_core.nets.config import FlowHeadConfig
 from mola_core.nets.dit import ActionTransformer, HeadSizes, Settled
-from mola_core.nets.protocols import HeadCondition
+from mola_core.nets.protocols import HeadCondition, ItemDraws
 
 TIME_SCALE = 1000.0
 """Flow time as the number embedding sees it."""
@@ -44,21 +45,28 @@ class FlowHead(nn.Module):
         *,
         mask: Bool[Tensor, "B K"],
         condition: HeadCondition,
+        draws: ItemDraws,
         weight: Float[Tensor, "B"] | None = None,
+        count: Float[Tensor, ""] | None = None,
     ) -> Float[Tensor, ""]:
-        context = self.transformer.context(condition)
-        actions, mask, context = (torch.cat([each] * self.config.draws) for each in (actions, mask, context))
-        weight = None if weight is None else weight.repeat(self.config.draws)
-        batch, rows, _ = actions.shape
-        noise = torch.randn_like(actions)
-        flow_t = 1 - torch.rand(batch, 1, device=actions.device, dtype=actions.dtype) ** (1 / self.config.early_bias)
-        settled = self._drawn_prefix(batch, rows, device=actions.device)  # B K
+        times, shape = self.config.draws, actions.shape[1:]
+        context = self.transformer.context(condition, draws=draws)
+        settled = self._settled(mask, draws=draws)  # rB K
+        actions, mask, context = (torch.cat([each] * times) for each in (actions, mask, context))
+        weight = None if weight is None else weight.repeat(times)
+        noise = _side_by_side(draws.normal("action noise", (times, *shape))).to(actions.dtype)  # rB K A
+        late = _side_by_side(draws.uniform("flow time", (times, 1))).to(actions.dtype)  # rB 1
+        flow_t = 1 - late ** (1 / self.config.early_bias)
         if self.config.max_prefix:  # otherwise all rows share one time, and what follows from it is computed once
-            flow_t = torch.where(settled, 1.0, flow_t)  # B K
+            flow_t = torch.where(settled, 1.0, flow_t)  # rB K
         mixed = (1 - flow_t[..., None]) * noise + flow_t[..., None] * actions
         velocity = self.transformer(mixed, time=TIME_SCALE * flow_t, context=context)
-        error = (velocity - (actions - noise)).square().mean(dim=-1)  # B K
-        return masked_mean(weighted(error, weight), mask=mask & ~settled)
+        error = (velocity - (actions - noise)).square().mean(dim=-1)  # rB K
+        return masked_mean(weighted(error, weight), mask=mask & ~settled, count=count)
+
+    def counted(self, mask: Bool[Tensor, "B K"], *, draws: ItemDraws) -> Int[Tensor, ""]:
+        """Real rows that are not settled, in every draw."""
+        return (mask.repeat(self.config.draws, 1) & ~self._settled(mask, draws=draws)).sum()
 
     def sample(
         self,
@@ -94,14 +102,20 @@ class FlowHead(nn.Module):
             actions = _begun(actions + velocity / steps, prefix)
         return actions
 
-    def _drawn_prefix(self, batch: int, rows: int, *, device: torch.device) -> Bool[Tensor, "B K"]:
-        """Half of the batch without a prefix, the rest with one of 1 … ``max_prefix`` rows."""
+    def _settled(self, mask: Bool[Tensor, "B K"], *, draws: ItemDraws) -> Bool[Tensor, "rB K"]:
+        """Half of the draws without a prefix, the rest with one of 1 … ``max_prefix`` rows."""
+        rows = mask.shape[1]
         longest = min(self.config.max_prefix, rows - 1)
         if not self.training or longest == 0:
-            return torch.zeros(batch, rows, dtype=torch.bool, device=device)
-        lengths = torch.randint(1, longest + 1, (batch, 1), device=device)
-        lengths = lengths * (torch.rand(batch, 1, device=device) < 0.5)
-        return torch.arange(rows, device=device)[None] < lengths
+            return torch.zeros_like(mask).repeat(self.config.draws, 1)
+        share = _side_by_side(draws.uniform("prefix", (self.config.draws, 1)))  # rB 1; none below a half
+        lengths = ((2 * share - 1) * longest).floor() + 1
+        return torch.arange(rows, device=mask.device)[None] < lengths
+
+
+def _side_by_side(drawn: Float[Tensor, "B r *rest"]) -> Float[Tensor, "rB *rest"]:
+    """The draws of every item as batch items of their own, the whole batch once for each."""
+    return drawn.transpose(0, 1).flatten(0, 1)
 
 
 def _at(flow_t: float, noise: Float[Tensor, "B K A"]) -> Float[Tensor, "B 1"]:

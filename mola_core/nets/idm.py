@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mola_core.nets.attention import TransformerBlock
+from mola_core.nets.batch_standard import BatchStandard1d
 from mola_core.nets.codebook import Codebook
 from mola_core.nets.config import IdmConfig
 from mola_core.nets.protocols import LatentActions
@@ -48,7 +49,11 @@ class SpatiotemporalTransformer(nn.Module):
 
 
 class Idm(nn.Module):
-    """Transformer, projection down, codebook, projection up; an ``InverseDynamicsModel``."""
+    """Transformer, projection down, codebook, projection up; an ``InverseDynamicsModel``.
+
+    Where vectors are standardised, the parts named in ``wide`` compute in full precision, whatever the rest does: half precision would
+    round away what is to be told apart.
+    """
 
     def __init__(self, config: IdmConfig, *, token_width: int, num_tokens: int) -> None:
         super().__init__()
@@ -59,14 +64,16 @@ class Idm(nn.Module):
         self.down = nn.Sequential(nn.Linear(config.width, config.width), nn.Tanh(), nn.Linear(config.width, code))
         standardised = config.codebook.standardised
         # eps far below what pictures of one scene differ by: their vectors are alike in the first two digits
-        self.standard = nn.BatchNorm1d(config.num_queries * code, affine=False, eps=1e-8) if standardised else None
+        self.standard = BatchStandard1d(config.num_queries * code, eps=1e-8) if standardised else None
         self.codebook = Codebook(config.codebook)
+        self.wide = ("down", "standard", "codebook") if standardised else ()
         self.up = nn.Sequential(nn.Linear(code, code), nn.Tanh(), nn.Linear(code, config.width))
 
     def forward(self, now: Float[Tensor, "B N D"], future: Float[Tensor, "B N D"]) -> LatentActions:
-        quantised = self.codebook(self._vectors(self.transformer(now, future)))
+        read = self.transformer(now, future)
+        quantised = self.codebook(self._vectors(read))
         return LatentActions(
-            embeddings=self.up(quantised.vectors),  # B Q W
+            embeddings=self.up(quantised.vectors.to(read.dtype)),  # B Q W
             code_indices=quantised.indices,
             commitment_loss=quantised.loss,
         )
@@ -75,7 +82,6 @@ class Idm(nn.Module):
         if self.standard is None:
             vectors: Tensor = self.down(read)
             return vectors
-        # half precision would round away what is to be told apart
         with torch.autocast(read.device.type, enabled=False):
             each = self.down(read.float())
             standard: Tensor = self.standard(each.flatten(1)).reshape(each.shape)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from mola_core.contracts.errors import ConfigError
+from mola_core.data.downloads import said_of_damage
 from mola_core.nets.config import LanguageConfig
 from mola_core.nets.protocols import Instruction
 from mola_core.runtime.exported_text import ATTENDED, TOKEN_IDS, text_digest, token_arrays
@@ -40,6 +42,8 @@ class ClipText:
             loaded: Any = CLIPTextModelWithProjection.from_pretrained(
                 str(weights), dtype=torch.float32, output_loading_info=True
             )
+        except SafetensorError as error:
+            raise ConfigError(said_of_damage(weights, error)) from error
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"no CLIP text encoder at {str(weights)!r}: give the folder of the weights of {CLIP_NAME} with "
@@ -97,6 +101,8 @@ class Umt5Text:
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(str(weights), subfolder="tokenizer")
             self._model = UMT5EncoderModel.from_pretrained(str(weights), subfolder="text_encoder")
+        except SafetensorError as error:
+            raise ConfigError(said_of_damage(weights, error)) from error
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"no UMT5 text encoder at {str(weights)!r}: give the folder of {WAN_NAME} with --language-weights ({error})"

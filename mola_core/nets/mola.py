@@ -26,7 +26,7 @@ from mola_core.nets.decoders import Canvas, IdmPretraining
 from mola_core.nets.image_encoder import ImageEncoder
 from mola_core.nets.keypoints import Keypoints
 from mola_core.nets.mixture import MixtureOfIdms
-from mola_core.nets.protocols import HeadCondition, Instruction, LatentActions
+from mola_core.nets.protocols import HeadCondition, Instruction, ItemDraws, LatentActions
 from mola_core.nets.tokens import PixelTokens, Transition
 from mola_core.nets.video_diffusion import flat_cameras, imagine_latents, per_camera
 
@@ -238,9 +238,11 @@ class Mola(nn.Module):
         imagination: Imagination | None,
         actions: Float[Tensor, "B K A"],
         mask: Bool[Tensor, "B K"],
+        draws: ItemDraws,
     ) -> dict[str, Float[Tensor, ""]]:
         """Terms of stage III: ``action``, and ``commitment`` where there is a mixture; unweighted."""
-        return self.losses_of(self.condition(observation, imagination=imagination), actions=actions, mask=mask)
+        conditioned = self.condition(observation, imagination=imagination)
+        return self.losses_of(conditioned, actions=actions, mask=mask, draws=draws)
 
     def losses_of(
         self,
@@ -248,10 +250,12 @@ class Mola(nn.Module):
         *,
         actions: Float[Tensor, "B K A"],
         mask: Bool[Tensor, "B K"],
+        draws: ItemDraws,
         weight: Float[Tensor, "B"] | None = None,
+        count: Float[Tensor, ""] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
-        """As :meth:`policy_loss`, for a condition that is known already; ``weight`` says how much each sample's actions count."""
-        action = self.head.loss(actions, mask=mask, condition=conditioned.head, weight=weight)
+        """As :meth:`policy_loss`, for a condition that is known already; ``weight`` and ``count`` are the head's (``ActionHead``)."""
+        action = self.head.loss(actions, mask=mask, condition=conditioned.head, draws=draws, weight=weight, count=count)
         losses: dict[str, Tensor] = {"action": action}
         commitment = conditioned.commitment_loss
         return losses if commitment is None else losses | {"commitment": commitment}

@@ -9,6 +9,7 @@ Letters used in shapes, here and throughout ``mola_core.nets``:
 Pictures are float in [-1, 1], channels before height and width. Masks are boolean, true where there is something.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -109,6 +110,18 @@ class HeadCondition:
     """Normalised proprioception."""
 
 
+class ItemDraws(Protocol):
+    """Random numbers of training, each item's its own: the same in whatever part of a batch it is. A purpose always gives the same."""
+
+    def normal(self, purpose: str, shape: Sequence[int]) -> Float[Tensor, "B *shape"]:
+        """Standard normal numbers, float32."""
+        ...
+
+    def uniform(self, purpose: str, shape: Sequence[int] = ()) -> Float[Tensor, "B *shape"]:
+        """Numbers in [0, 1), float32."""
+        ...
+
+
 class ActionHead(Protocol):
     """A distribution over action chunks. Actions are normalised to about [-1, 1]."""
 
@@ -118,11 +131,17 @@ class ActionHead(Protocol):
         *,
         mask: Bool[Tensor, "B K"],
         condition: HeadCondition,
+        draws: ItemDraws,
         weight: Float[Tensor, "B"] | None = None,
+        count: Float[Tensor, ""] | None = None,
     ) -> Float[Tensor, ""]:
         """Mean over the rows that ``mask`` marks as real (a chunk may reach past the end of its episode), each times its sample's
-        ``weight``.
+        ``weight``; ``count`` takes the place of their number, see :func:`~mola_core.nets.averages.masked_mean`.
         """
+        ...
+
+    def counted(self, mask: Bool[Tensor, "B K"], *, draws: ItemDraws) -> Int[Tensor, ""]:
+        """How many things ``loss`` with the same ``draws`` is a mean over."""
         ...
 
     def sample(self, condition: HeadCondition, *, noise: Float[Tensor, "B K A"], steps: int) -> Float[Tensor, "B K A"]:

@@ -4,6 +4,8 @@ Each level: residual blocks that mix neighbours in space, then in time; at the l
 to the words, and in time.
 """
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange, repeat
 from jaxtyping import Float
@@ -85,13 +87,29 @@ class Level(nn.Module):
             for _ in widths_in
         )
 
+    def forward(
+        self,
+        x: Float[Tensor, "B T D h w"],
+        *,
+        embedding: Float[Tensor, "B T E"],
+        instruction: Instruction,
+        skips: Sequence[Float[Tensor, "B T _ h w"]] = (),
+    ) -> list[Float[Tensor, "B T D2 h w"]]:
+        """What each block gives; ``skips``, one a block where there are any, come in beside what is handed on."""
+        given: list[Tensor] = []
+        for number, (residual, attend) in enumerate(zip(self.residuals, self.attends, strict=True)):
+            x = residual(torch.cat((x, skips[number]), dim=2) if skips else x, embedding)
+            x = attend(x, instruction) if isinstance(attend, Attend) else x
+            given.append(x)
+        return given
+
 
 class SmallUnet(nn.Module):
     """Down, middle, up with skips; features are tapped on the way up and the rest is left out when only they are wanted."""
 
     def __init__(self, config: SmallVideoConfig, *, embedding_width: int) -> None:
         super().__init__()
-        self.tap_levels = config.tap_levels
+        self.tap_levels, self.blocks = config.tap_levels, config.blocks
         channels, widths, depth = config.autoencoder.latent_channels, config.widths, len(config.widths)
         self.enter = nn.Conv2d(2 * channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList()
@@ -132,14 +150,17 @@ class SmallUnet(nn.Module):
         x = _framewise(self.enter, x)
         skips = [x]
         for level in range(depth):
-            x = self._run(self.down[level], x, embedding, instruction, seen=skips)
+            given = self.down[level](x, embedding=embedding, instruction=instruction)
+            x, skips = given[-1], skips + given
             if level < depth - 1:
                 x = _framewise(self.shrink[level], x)
                 skips.append(x)
-        x = self._run(self.middle, x, embedding, instruction)
+        x = self.middle(x, embedding=embedding, instruction=instruction)[-1]
         taps: list[Tensor] = []
         for step, level in enumerate(reversed(range(depth))):
-            x = self._run(self.up[step], x, embedding, instruction, skips=skips)
+            count = self.blocks + 1
+            skips, taken = skips[:-count], skips[: -count - 1 : -1]  # the last first
+            x = self.up[step](x, embedding=embedding, instruction=instruction, skips=taken)[-1]
             if level in self.tap_levels:
                 taps.append(_enlarged(x, factor=2 ** (level - self.tap_levels[-1])))
             if features_only and level == self.tap_levels[-1]:
@@ -149,29 +170,6 @@ class SmallUnet(nn.Module):
         batch = x.shape[0]
         out = self.leave(functional.silu(self.norm(rearrange(x, "b t d h w -> (b t) d h w"))))
         return rearrange(out, "(b t) c h w -> b t c h w", b=batch), torch.cat(taps, dim=2)
-
-    @staticmethod
-    def _run(
-        level: nn.Module,
-        x: Tensor,
-        embedding: Tensor,
-        instruction: Instruction,
-        *,
-        seen: list[Tensor] | None = None,
-        skips: list[Tensor] | None = None,
-    ) -> Tensor:
-        """One level; ``skips`` are taken from the end before each block, outputs are noted in ``seen``."""
-        if not isinstance(level, Level):
-            raise TypeError(f"not a level: {level}")
-        for residual, attend in zip(level.residuals, level.attends, strict=True):
-            if skips is not None:
-                x = torch.cat((x, skips.pop()), dim=2)
-            x = residual(x, embedding)
-            if isinstance(attend, Attend):
-                x = attend(x, instruction)
-            if seen is not None:
-                seen.append(x)
-        return x
 
 
 def silence(layer: nn.Conv2d) -> None:

@@ -58,8 +58,11 @@ class SvdVideo(nn.Module):
         return rearrange(frames, "(b t) c h w -> b t c h w", t=latents.shape[1])
 
     def remember(self, instruction: Instruction) -> WordMemory:
-        """Keys and values of the instruction in every cross-attention: once per instruction instead of once per picture."""
-        words = torch.cat((instruction.tokens, instruction.tokens), dim=-1)  # B L 2·D
+        """Keys and values of the instruction in every cross-attention: once per instruction instead of once per picture.
+
+        Not while the network is sharded: outside its blocks' calls their weights are not here.
+        """
+        words = _doubled(instruction)
         return WordMemory(tuple(attention.remember(words) for attention in self._words))
 
     def denoise(
@@ -74,26 +77,26 @@ class SvdVideo(nn.Module):
         memory: WordMemory | None = None,
     ) -> Denoised:
         """``memory`` (of the same instruction) saves projecting its words again."""
+        words = _doubled(instruction)
+        for number, attention in enumerate(self._words):
+            attention.tell(words if memory is None else memory.kept[number])
         scaling = scaling_of(sigma)
         shown = repeat(present / LATENT_SCALE, "b c h w -> b t c h w", t=noisy.shape[1])
         out, features = self._pass(
             torch.cat((scaling.c_in * noisy, shown), dim=2),
             level=scaling.c_noise,
-            memory=self.remember(instruction) if memory is None else memory,
             features_only=features_only,
         )
         clean = None if out is None else scaling.c_skip * noisy + scaling.c_out * out
         return Denoised(clean=clean, features=features)
 
     def _pass(
-        self, x: Float[Tensor, "B T c2 h w"], *, level: Float[Tensor, "B"], memory: WordMemory, features_only: bool
+        self, x: Float[Tensor, "B T c2 h w"], *, level: Float[Tensor, "B"], features_only: bool
     ) -> tuple[Float[Tensor, "B T c h w"] | None, Float[Tensor, "B T F h2 w2"]]:
         batch, frames = x.shape[:2]
-        for attention, kept in zip(self._words, memory.kept, strict=True):
-            attention.kept = kept
         told = self._embedding(level).repeat_interleave(frames, dim=0)  # BT E
         only_pictures = x.new_zeros(batch, frames)
-        # the words come from the memory; their place in the blocks' arguments must only have the right batch
+        # attentions have been told the words; their place in the blocks' arguments must only have the right batch
         common = {"temb": told, "image_only_indicator": only_pictures}
         words = {"encoder_hidden_states": x.new_zeros(batch * frames, 1, 1)}
         x = self.unet.conv_in(rearrange(x, "b t c h w -> (b t) c h w"))
@@ -122,6 +125,11 @@ class SvdVideo(nn.Module):
         asked = unet.add_time_proj(self.asked).to(dtype).reshape(1, -1)  # 1 3·256
         embedding: Tensor = unet.time_embedding(unet.time_proj(level).to(dtype)) + unet.add_embedding(asked)
         return embedding
+
+
+def _doubled(instruction: Instruction) -> Float[Tensor, "B L E"]:
+    """The words as wide as the network reads them, E = 2 · D."""
+    return torch.cat((instruction.tokens, instruction.tokens), dim=-1)
 
 
 def _has_words(block: nn.Module) -> bool:

@@ -60,10 +60,12 @@ def denoising_loss(
     sigma: Float[Tensor, "B"],
     noise: Float[Tensor, "B T c h w"],
     mask: Bool[Tensor, "B T"] | None = None,
+    count: Float[Tensor, ""] | None = None,
 ) -> Float[Tensor, ""]:
     """EDM's loss of stage I: squared error of the clean guess, weighted so that every noise level matters alike.
 
-    ``mask`` marks frames that exist (an episode may end before its last imagined frame).
+    ``mask`` marks frames that exist (an episode may end before its last imagined frame), with ``count`` as in
+    :func:`~mola_core.nets.averages.masked_mean`.
     """
     noisy = clean + sigma[:, None, None, None, None] * noise
     guess = backbone.denoise(noisy, sigma=sigma, present=present, camera=camera, instruction=instruction).clean
@@ -71,7 +73,7 @@ def denoising_loss(
         raise RuntimeError("a full pass gave no clean guess")
     weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2  # B
     error = (guess.float() - clean.float()).square().mean(dim=(2, 3, 4)) * weight[:, None]  # B T
-    return error.mean() if mask is None else masked_mean(error, mask=mask)
+    return error.mean() if mask is None else masked_mean(error, mask=mask, count=count)
 
 
 def karras_sigmas(steps: int, *, sigma_max: float) -> list[float]:

@@ -26,6 +26,9 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--part", default="0/1", metavar="I/N", help="label every N-th episode from I on, to share the work (0/1)"
     )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out bad files of datasets that are not ours, as mola train does"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.set_defaults(run=_run)
 
@@ -39,7 +42,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     part = _part(arguments.part)
     offsets = _numbers(arguments.offsets)
-    source = open_episodes(arguments.dataset)
+    source = open_episodes(arguments.dataset, skip_bad=arguments.skip_bad)
     cameras = source.contract.cameras
     view = _size(arguments.view) if arguments.view else _stored_size(source, cameras[0])
     if arguments.batch < 1 or arguments.stride < 1 or view[0] % arguments.stride or view[1] % arguments.stride:

@@ -135,7 +135,13 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(content.get("model", content))
     except (OSError, RuntimeError, ValueError, AttributeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise TeacherError(f"weights {path} cannot be used: {reason}; give {USUAL_WEIGHTS}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        size = f" (it has {path.stat().st_size} bytes)" if path.is_file() else ""
+        raise TeacherError(
+            f"weights {path} cannot be used{size}: {reason}; download {USUAL_WEIGHTS} again and give its path"
+        ) from error
     except pickle.UnpicklingError as error:
-        raise TeacherError(f"weights {path} hold more than tensors; give {USUAL_WEIGHTS}") from error
+        raise TeacherError(
+            f"weights {path} hold more than tensors, or were not downloaded whole (it has {path.stat().st_size} bytes); download "
+            f"{USUAL_WEIGHTS} again and give its path"
+        ) from error

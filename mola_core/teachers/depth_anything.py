@@ -34,7 +34,8 @@ class DepthAnythingTeacher:
 
     def info(self) -> MapsInfo:
         sizes = dict.fromkeys(self._settings.cameras, self._settings.size)
-        return MapsInfo(teacher=NAME, model=str(self._settings.weights), labels=("depth",), sizes=sizes)
+        weights = str(self._settings.weights)
+        return MapsInfo(teacher=NAME, model=weights, labels=("depth",), sizes=sizes, depth_unit="relative")
 
     def label(self, episode: EpisodeToLabel) -> Mapping[str, Shaped[np.ndarray, "R *shape"]]:
         arrays = {}

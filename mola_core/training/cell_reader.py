@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mola_core.contracts.errors import ConfigError
-from mola_core.data.sample import GOES_TO, SampleSource
+from mola_core.data.labels.info import LabelInfo, MapsInfo
+from mola_core.data.sample import GOES_TO
 from mola_core.nets.config import DecodersConfig
 from mola_core.nets.keypoints import Keypoints
 from mola_core.nets.mola import Mola
@@ -29,14 +30,29 @@ class CellReader(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, classes * _FINER**2)
 
-    def forward(self, cells: Float[Tensor, "C B h w I"], labels: Int[Tensor, "B C y x"]) -> Float[Tensor, ""]:
-        """Cross-entropy of ``labels`` of any size."""
+    def forward(
+        self,
+        cells: Float[Tensor, "C B h w I"],
+        labels: Int[Tensor, "B C y x"],
+        *,
+        counts: Float[Tensor, "classes"],
+        parts: int,
+    ) -> Float[Tensor, ""]:
+        """Cross-entropy of ``labels`` of any size; ``counts`` are those of the whole batch, of which this is one of ``parts``."""
         logits = self.leave(self.norm(cells)).float()
         logits = rearrange(logits, "c b h w (k i j) -> (b c) k (h i) (w j)", i=_FINER, j=_FINER)
-        size = (logits.shape[-2], logits.shape[-1])
-        target = enlarged(labels.float(), size).flatten(0, 1).long()
-        counts = torch.bincount(target.flatten(), minlength=self._classes).float()
-        return functional.cross_entropy(logits, target, weight=(counts + 1).rsqrt())
+        weight = (counts + 1).rsqrt()
+        target = self._target(labels, grid=(cells.shape[-3], cells.shape[-2]))
+        error = functional.cross_entropy(logits, target, weight=weight, reduction="sum")
+        return error * parts / (counts * weight).sum()
+
+    def counts(self, labels: Int[Tensor, "B C y x"], *, grid: tuple[int, int]) -> Int[Tensor, "classes"]:
+        """How often each class is asked for, of cells in ``grid`` (down, across)."""
+        return torch.bincount(self._target(labels, grid=grid).flatten(), minlength=self._classes)
+
+    @staticmethod
+    def _target(labels: Int[Tensor, "B C y x"], *, grid: tuple[int, int]) -> Int[Tensor, "BC h2 w2"]:
+        return enlarged(labels.float(), (_FINER * grid[0], _FINER * grid[1])).flatten(0, 1).long()
 
 
 def asked_of_cells(spec: PolicyStage) -> dict[str, float]:
@@ -63,19 +79,19 @@ def cell_readers(spec: PolicyStage, model: Mola) -> nn.ModuleDict:
     return nn.ModuleDict({name: CellReader(width, classes=NUM_CLASSES[name]) for name in names})
 
 
-def require_classes(source: SampleSource, *, name: str) -> None:
-    """Refuse labels that are a picture model's features, and class numbers too large to be said, as the first sample has them.
+def require_class_labels(label: str, info: LabelInfo, *, name: str) -> None:
+    """Refuse labels that are a picture model's features, and class numbers too large to be said.
 
     Raises:
         ConfigError: names dataset ``name`` and what to change.
     """
-    for label, found in source.sample(0).labels.items():
-        if found.dtype.name != "uint8":
-            raise ConfigError(
-                f"dataset {name}: its {label} labels are a picture model's features; policy.{label}_weight needs classes: set it to 0"
-            )
-        if int(found.max()) >= NUM_CLASSES[label]:
-            raise ConfigError(
-                f"dataset {name}: {label} class {int(found.max())} is beyond the {NUM_CLASSES[label]} that "
-                f"policy.{label}_weight knows"
-            )
+    if isinstance(info, MapsInfo):
+        raise ConfigError(
+            f"dataset {name}: its {label} labels are a picture model's features; policy.{label}_weight needs classes: set it to 0"
+        )
+    largest = max(info.class_of_geom, default=0)
+    if label == "semantic" and largest >= NUM_CLASSES[label]:
+        raise ConfigError(
+            f"dataset {name}: {label} class {largest} is beyond the {NUM_CLASSES[label]} that policy.{label}_weight knows; set it to "
+            "0, or label with fewer classes"
+        )

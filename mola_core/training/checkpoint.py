@@ -180,7 +180,13 @@ def model_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def put_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
-    """Load all of ``weights`` into all of ``module``.
+    """Load all of ``weights`` into all of ``module``. CheckpointError where :func:`require_fitting` raises it."""
+    require_fitting(module, weights, where=where)
+    module.load_state_dict(dict(weights))
+
+
+def require_fitting(module: torch.nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
+    """Refuse ``weights`` that are not all of ``module``'s, which may be on torch's meta device.
 
     Raises:
         CheckpointError: a name is missing or left over, or a shape differs: another architecture.
@@ -194,7 +200,6 @@ def put_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], *, where
         raise CheckpointError(
             f"{where} is of another architecture than its model: {', '.join(parts)}; use the recipe it was made with"
         )
-    module.load_state_dict(dict(weights))
 
 
 def _header(checkpoint: Checkpoint, *, digest: str) -> dict[str, Any]:

@@ -14,6 +14,12 @@ from mola_core.training.recipe import StageSpec
 from mola_core.training.stage import trained_parameters
 
 _GIB = 2**30
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "_STATUS_ALLOC_FAILED",
+)
+"""In what torch says where the CPU, cuBLAS or cuDNN has no memory left."""
 
 
 class TooLittleMemoryError(MolaError):
@@ -52,16 +58,20 @@ def require_spread(objective: nn.Module, world: World, *, stage: str) -> None:
         )
 
 
-def require_memory(objective: nn.Module, spec: StageSpec, world: World, *, stage: str) -> None:
+def require_memory(objective: nn.Module, spec: StageSpec, world: World, *, stage: str, loaded: bool = True) -> None:
     """Refuse a stage whose weights, gradients, optimizer state and averages alone exceed the free memory.
 
-    Activations come on top and are not foreseen: running out of them is caught in the first step.
+    ``loaded``: the weights are in this machine's memory already; not so while the objective is on torch's meta device. Activations
+    come on top and are not foreseen: running out of them is caught in the first step.
+
+    Raises:
+        TooLittleMemoryError: saying what is needed and what is free.
     """
     every = sum(parameter.numel() * parameter.element_size() for parameter in objective.parameters())
     trained = sum(parameter.numel() * 4 for parameter in trained_parameters(objective).values())
     copies = 3 + (spec.ema_decay is not None)  # gradient, two moments, average
     share = world.size if world.spread == "shard" else 1
-    already_there = every if world.device.type == "cpu" else 0
+    already_there = every if loaded and world.device.type == "cpu" else 0
     needed = (every + copies * trained) / share - already_there
     free = free_memory(world.device)
     if needed > free:
@@ -69,6 +79,13 @@ def require_memory(objective: nn.Module, spec: StageSpec, world: World, *, stage
             f"stage {stage} needs {needed / _GIB:.1f} GiB of memory for weights and optimizer, {world.device} has "
             f"{free / _GIB:.1f} GiB free; use a smaller recipe, a larger machine, or several processes with --spread shard"
         )
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether memory could not be had: of a GPU, of the CPU by torch (which has no class for that), or by Python."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in _OUT_OF_MEMORY)
 
 
 def free_memory(device: torch.device) -> int:

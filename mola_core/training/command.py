@@ -37,6 +37,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--recipe", required=True, help="its name, or recipe.variant; mola train recipes lists them")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="another value for one of its settings")
     add("--data", action="append", default=[], metavar="[NAME=]PATH", help="where a dataset of the recipe lies")
+    add("--skip-bad", action="store_true", help="leave out, and name, bad files of datasets that are not ours")
     add("--out", type=Path, help=f"folder of the run, to begin or to go on with ({_RUNS}/RECIPE)")
     add(
         "--from",
@@ -62,7 +63,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--spread", choices=("replicate", "shard"), default="replicate", help="how torchrun's processes share the model"
     )
-    add("--workers", type=int, default=0, help="processes that read ahead (0: none)")
+    add("--workers", type=int, default=0, help="threads that read ahead (0: none)")
     add("--threads", type=int, help="CPU threads (torch's own choice)")
     add("--caches", type=Path, metavar="FOLDER", help="where latents and features are kept (in the run's folder)")
     add("--language-weights", type=Path, metavar="FOLDER", help="of CLIP or UMT5, for recipes that use it")
@@ -109,6 +110,7 @@ def _run_of(arguments: argparse.Namespace, recipe: "Recipe", **surroundings: Any
         recipe=recipe,
         folder=arguments.out or _RUNS / recipe.name,
         data=_data(arguments.data, recipe),
+        skip_bad=arguments.skip_bad,
         base=arguments.base,
         take=tuple(part for part in arguments.take.split(",") if part),
         caches=arguments.caches,

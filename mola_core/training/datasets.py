@@ -10,9 +10,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mola_core.contracts.errors import ConfigError
-from mola_core.contracts.io_spec import IoSpec
+from mola_core.contracts.io_spec import CameraView, IoSpec
+from mola_core.data.errors import BadFileError, DataError
 from mola_core.data.opening import open_episodes, open_samples
 from mola_core.data.sample import SampleSource, WindowSpec
+from mola_core.data.sources.protocol import EpisodeSource
 from mola_core.data.windows import Split
 from mola_core.training.order import Share
 from mola_core.training.recipe import MixturePart, Recipe
@@ -35,6 +37,8 @@ class Part:
     """Distance of its rows."""
     identity: str
     """Changes with the dataset's content; names what is cached of it."""
+    skipped: tuple[DataError, ...]
+    """Why each of its bad files is left out, where that was asked for."""
     opener: "Opener"
 
     def open(self, window: WindowSpec, split: Split = "all") -> SampleSource:
@@ -47,11 +51,7 @@ class Part:
         Raises:
             ConfigError: naming the setting that does without the cache.
         """
-        if self.period_ns != io.contract.period_ns:
-            raise ConfigError(
-                f"dataset {self.name} has a row every {self.period_ns / 1e6:g} ms, the recipe every "
-                f"{io.contract.period_ns / 1e6:g} ms; windows over cached rows cannot bridge that: set {instead}"
-            )
+        require_period(self.period_ns, io, name=self.name, instead=instead)
 
     def numbers(self, window: WindowSpec, split: Split) -> Int[np.ndarray, "n"]:
         """Numbers in ``rows`` of the samples of one split under ``window``."""
@@ -61,16 +61,46 @@ class Part:
 Opener = Callable[[WindowSpec, Split], SampleSource]
 
 
-def open_parts(mixture: Sequence[MixturePart], *, recipe: Recipe, data: Mapping[str, Path]) -> tuple[Part, ...]:
-    """The datasets of ``mixture``, opened; pictures are decoded into a cache beside each dataset on first use.
+def require_period(period_ns: int, io: IoSpec, *, name: str, instead: str) -> None:
+    """Refuse windows over cached rows of dataset ``name`` where its rows are not as long as the recipe's.
 
     Raises:
-        DataError: a place without a dataset.
+        ConfigError: naming the setting that does without the cache.
     """
-    return tuple(_open_part(part, recipe=recipe, path=data[part.dataset]) for part in mixture)
+    if period_ns != io.contract.period_ns:
+        raise ConfigError(
+            f"dataset {name} has a row every {period_ns / 1e6:g} ms, the recipe every {io.contract.period_ns / 1e6:g} ms; windows "
+            f"over cached rows cannot bridge that: set {instead}"
+        )
 
 
-def _open_part(part: MixturePart, *, recipe: Recipe, path: Path) -> Part:
+def open_parts(
+    mixture: Sequence[MixturePart], *, recipe: Recipe, data: Mapping[str, Path], skip_bad: bool = False
+) -> tuple[Part, ...]:
+    """The datasets of ``mixture``, opened; pictures are decoded into a cache beside each dataset on first use.
+
+    ``skip_bad`` leaves out the bad files of foreign datasets; :func:`said_of_skipped` says which.
+
+    Raises:
+        DataError: a place without a dataset, or a bad file that is not to be left out.
+    """
+    return tuple(_open_part(part, recipe=recipe, path=data[part.dataset], skip_bad=skip_bad) for part in mixture)
+
+
+def said_of_skipped(parts: Sequence[Part]) -> list[str]:
+    """How many files each of ``parts`` goes without, and each of them with what is wrong with it; nothing where none was left out."""
+    lines = []
+    for part in parts:
+        if part.skipped:
+            lines.append(f"bad files left out of dataset {part.name}: {len(part.skipped)}")
+            lines += [
+                f"  {error.path}: {error.reason}" if isinstance(error, BadFileError) else f"  {error}"
+                for error in part.skipped
+            ]
+    return lines
+
+
+def _open_part(part: MixturePart, *, recipe: Recipe, path: Path, skip_bad: bool) -> Part:
     def opener(window: WindowSpec, split: Split) -> SampleSource:
         return open_samples(
             path,
@@ -80,19 +110,26 @@ def _open_part(part: MixturePart, *, recipe: Recipe, path: Path) -> Part:
             split=split,
             validation_share=recipe.validation_share,
             label_teacher=part.teachers,
-            cached=recipe.cache_frames or bool(window.labels),  # labels are unpacked into the same cache
+            cached=recipe.cache_frames,
+            skip_bad=skip_bad,
         )
 
-    episodes = open_episodes(path, name=part.dataset)
-    cameras = [number for number, view in enumerate(recipe.io.views) if view.camera in episodes.contract.cameras]
+    episodes = open_episodes(path, name=part.dataset, skip_bad=skip_bad)
+    return part_of(episodes, views=recipe.io.views, weight=part.weight, opener=opener)
+
+
+def part_of(episodes: EpisodeSource, *, views: tuple[CameraView, ...], weight: float, opener: Opener) -> Part:
+    """``episodes``, opened by ``opener`` for a model that looks through ``views``."""
+    cameras = [number for number, view in enumerate(views) if view.camera in episodes.contract.cameras]
     return Part(
-        name=part.dataset,
-        path=path,
-        weight=part.weight,
-        rows=rows_of(opener(one_picture(recipe.io), "all")),
+        name=episodes.name,
+        path=episodes.path,
+        weight=weight,
+        rows=rows_of(opener(WindowSpec(views=views, offsets=(0,), horizon=0), "all")),
         cameras=tuple(cameras),
         period_ns=episodes.contract.period_ns,
         identity=episodes.digest(),
+        skipped=tuple(episodes.skipped),
         opener=opener,
     )
 
@@ -136,6 +173,7 @@ class Joined:
         return all(source.resident for source in self._sources)
 
     def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
+        """Of samples from several sources, whose tensors must be of one shape. DataError where they are not."""
         numbers = np.asarray(indices)
         owner = np.searchsorted(self._ends, numbers, side="right")
         if len(self._sources) == 1:
@@ -148,6 +186,11 @@ class Joined:
                 if name not in joined:
                     shape = (len(numbers), *tensor.shape[1:])
                     joined[name] = torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+                if joined[name].shape[1:] != tensor.shape[1:]:
+                    raise DataError(
+                        f"{name} is {list(tensor.shape[1:])} in dataset {number} of the mixture and {list(joined[name].shape[1:])} in "
+                        "one before; make the labels of all with one --view and one --stride"
+                    )
                 joined[name][torch.from_numpy(mine).to(tensor.device)] = tensor
         return joined
 

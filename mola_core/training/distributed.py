@@ -38,13 +38,17 @@ class World:
         """The one that writes files and speaks to people."""
         return self.rank == 0
 
-    def mean(self, value: Tensor) -> Tensor:
-        """Average over all processes, on each of them."""
+    def total(self, value: Tensor) -> Tensor:
+        """Sum over all processes, on each of them; without gradients."""
         if self.size == 1:
             return value
         total = value.detach().clone()
         dist.all_reduce(total)
-        return total / self.size
+        return total
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Average over all processes, on each of them; without gradients."""
+        return self.total(value) / self.size
 
     def wait(self) -> None:
         """Until all are here."""

@@ -1,8 +1,11 @@
 """Random numbers of training as a pure function of (seed, stage, step, place in the batch, purpose).
 
-There is no generator whose state could be lost: a resumed run, and a run over any number of processes, draws for each sample what an
-uninterrupted single process would have drawn. A CPU draws from a generator for each sample; on a GPU the numbers are hashes of
-counters (SplitMix64, Steele et al. 2014), so that it does not wait for a CPU to draw: other numbers, of the same distribution.
+There is no generator whose state could be lost: a resumed run, and a run over any number of processes or parts of a batch, draws for
+each sample what an uninterrupted single process would have drawn. Two things still draw from torch's own generator, which the loop
+seeds anew for every part of a step in every process: dropout, whose masks are others in another number of processes or parts, and
+codebooks, for which all processes take what the first one draws. A CPU draws from a generator for each sample; on a GPU the numbers
+are hashes of counters (SplitMix64, Steele et al. 2014), so that it does not wait for a CPU to draw: other numbers, of the same
+distribution.
 """
 
 import hashlib
@@ -27,7 +30,7 @@ def seed_of(*parts: int | str) -> int:
 
 @dataclass(frozen=True)
 class Draws:
-    """The random numbers of one part of one step's batch."""
+    """The random numbers of one part of one step's batch; an ``ItemDraws``."""
 
     seed: int
     """Of stage and step together."""
@@ -50,10 +53,6 @@ class Draws:
     def chance(self, purpose: str, probability: float) -> Tensor:
         """True with ``probability``, [B]."""
         return self.uniform(purpose) < probability
-
-    def seed_for(self, purpose: str) -> int:
-        """For modules that draw from the global generator (dropout, revival of dead codes): equal in all parts of a step."""
-        return seed_of(self.seed, purpose)
 
     def _drawn(self, purpose: str, shape: Sequence[int], *, normal: bool) -> Tensor:
         generator = torch.Generator()

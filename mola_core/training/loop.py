@@ -15,7 +15,13 @@ from mola_core.contracts.errors import MolaError
 from mola_core.training.averaging import AveragedWeights
 from mola_core.training.batches import on_device, parts_of_steps
 from mola_core.training.checkpoint import Checkpoint, load_checkpoint, read_resumable, read_weights, save_checkpoint
-from mola_core.training.checks import TooLittleMemoryError, require_even_parts, require_memory, require_spread
+from mola_core.training.checks import (
+    TooLittleMemoryError,
+    ran_out_of_memory,
+    require_even_parts,
+    require_memory,
+    require_spread,
+)
 from mola_core.training.distributed import World, exchange_gradients, gathered, spread_over, without_exchange
 from mola_core.training.draws import Draws, seed_of
 from mola_core.training.language import require_encoder
@@ -38,6 +44,7 @@ from mola_core.training.stage import (
 )
 from mola_core.training.state import RunningState
 from mola_core.training.stopping import StopRequest
+from mola_core.training.whole import Whole, summed_up
 
 
 class NonFiniteLossError(MolaError):
@@ -52,7 +59,7 @@ class StoppedError(MolaError):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where and how a stage runs, none of which changes what it computes."""
+    """Where and how a stage runs, none of which changes what it computes; but for what :mod:`mola_core.training.draws` names."""
 
     folder: Path
     """Of this stage."""
@@ -75,18 +82,22 @@ def run_stage(stage: Stage, around: Surroundings) -> Path:
         NonFiniteLossError: with the batch saved.
         StoppedError: on request, resumable.
         CheckpointError: what is to be resumed is damaged or of another architecture.
-        MolaError: it cannot begin: too little memory, a batch that does not divide.
+        TooLittleMemoryError: it cannot begin, or ran out of memory on the way.
+        MolaError: it cannot begin: a batch that does not divide.
     """
     final = around.folder / FINAL
     if (final / "checkpoint.json").is_file():
         return final
-    trainer = Trainer(stage, around)
     try:
-        return trainer.run()
-    except torch.OutOfMemoryError as error:
+        return Trainer(stage, around).run()
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        at_once = stage.spec.batch_size // (around.world.size * stage.spec.accumulate)
+        name, said = stage.name.partition("-")[0], (str(error).splitlines() or [type(error).__name__])[0]
         raise TooLittleMemoryError(
-            f"stage {stage.name} ran out of memory on {around.world.device} with {trainer.parts.size} samples at a time; raise "
-            f"accumulate, or set activation_checkpointing=true: {str(error).splitlines()[0]}"
+            f"stage {stage.name} ran out of memory on {around.world.device} with {at_once} samples at a time; raise "
+            f"{name}.accumulate, or set {name}.activation_checkpointing=true: {said}"
         ) from error
     finally:
         around.reporter.end()
@@ -180,23 +191,34 @@ class Trainer:
         set_learning_rate(self._state.optimizer, self.spec.optimizer.learning_rate * ratio)
         self._state.optimizer.zero_grad(set_to_none=True)
         totals: dict[str, Tensor] = {}
-        for part, places in enumerate(self.parts.places(rank=self.world.rank)):
-            batch = on_device(batches[part], self.world.device)
-            losses = self._backward(batch, step=step, part=part, places=places)
+        seed = seed_of(self._seed, "training", step)
+        draws = self._draws(seed)
+        whole = self._whole(batches, draws)
+        for part, batch in enumerate(batches):
+            torch.manual_seed(seed_of(seed, part, self.world.rank))  # dropout and codebooks
+            losses = self._backward(on_device(batch, self.world.device), draws=draws[part], whole=whole, part=part)
             for name, value in losses.items():
                 totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value / self.parts.accumulate
         stop = self._account(step, totals, batches)
         self._update(step, batches)
         return stop
 
-    def _backward(self, batch: Batch, *, step: int, part: int, places: range) -> dict[str, Tensor]:
-        seed = seed_of(self._seed, "training", step)
-        torch.manual_seed(seed_of(seed, part, self.world.rank))  # dropout and the like
+    def _draws(self, seed: int) -> list[Draws]:
+        """Of every part of this process."""
+        places = self.parts.places(rank=self.world.rank)
+        return [Draws(seed=seed, places=each, device=self.world.device) for each in places]
+
+    @torch.no_grad()
+    def _whole(self, batches: Sequence[Batch], draws: Sequence[Draws]) -> Whole:
+        """What every part is told of the whole batch."""
+        return summed_up([self.stage.sums(*each) for each in zip(batches, draws, strict=True)], world=self.world)
+
+    def _backward(self, batch: Batch, *, draws: Draws, whole: Whole, part: int) -> dict[str, Tensor]:
         exchange = part == self.parts.accumulate - 1
         exchange_gradients(self._spread, exchange)
         with nullcontext() if exchange else without_exchange(self._spread):
             with self._autocast():
-                losses = self._spread(batch, Draws(seed=seed, places=places, device=self.world.device))
+                losses = self._spread(batch, draws, whole)
             self._state.scaler.scale(losses["loss"] / self.parts.accumulate).backward()
         return {name: value.detach().float() for name, value in losses.items()}
 
@@ -286,11 +308,14 @@ class Trainer:
         share = 1.0 / (number * self.parts.accumulate)
         sums: dict[str, Tensor] = {}
         for index in range(number):
-            seed, whole = seed_of(self._seed, "validation", index), order.batch(index)
-            for part, places in enumerate(self.parts.places(rank=self.world.rank)):
-                batch = on_device(source.batch(whole[places.start : places.stop]), self.world.device)
+            seed, numbers = seed_of(self._seed, "validation", index), order.batch(index)
+            places = self.parts.places(rank=self.world.rank)
+            batches = [source.batch(numbers[each.start : each.stop]) for each in places]
+            draws = self._draws(seed)
+            whole = self._whole(batches, draws)
+            for part, batch in enumerate(batches):
                 torch.manual_seed(seed_of(seed, part, self.world.rank))
-                losses = self._spread(batch, Draws(seed=seed, places=places, device=self.world.device))
+                losses = self._spread(on_device(batch, self.world.device), draws[part], whole)
                 for name, value in losses.items():
                     sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.float() * share
         return {name: float(self.world.mean(value)) for name, value in sums.items()}

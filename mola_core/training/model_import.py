@@ -42,6 +42,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from mola_core.nets.importing.release import ReleaseFiles, imported  # noqa: PLC0415
     from mola_core.nets.mola import build_mola  # noqa: PLC0415
     from mola_core.training.checkpoint import MODEL_PREFIX, Checkpoint, save_checkpoint  # noqa: PLC0415
+    from mola_core.training.pipeline import stage_after  # noqa: PLC0415
     from mola_core.training.recipes import recipe_named  # noqa: PLC0415
 
     if arguments.out.exists():
@@ -63,11 +64,9 @@ def _run(arguments: argparse.Namespace) -> int:
     numbers = sum(value.numel() for value in weights.values())
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"{arguments.out}: {len(weights)} tensors, {numbers / 1e6:.2f} M numbers, as of stage {stage}")
-    console.print(f"next: mola train {_NEXT[stage]} --recipe {arguments.recipe} --from {arguments.out} --data …")
+    following = stage_after(stage, recipe)
+    console.print(f"next: mola train {following} --recipe {arguments.recipe} --from {arguments.out} --data …")
     return 0
-
-
-_NEXT = {"video": "stage2", "idm": "stage3", "policy": "stage3"}
 
 
 def _idms(given: list[str]) -> dict[str, Path]:

@@ -23,8 +23,9 @@ from mola_core.training.checkpoint import (
     model_weights,
     put_weights,
     read_weights,
+    require_fitting,
 )
-from mola_core.training.datasets import open_parts
+from mola_core.training.datasets import open_parts, said_of_skipped
 from mola_core.training.distributed import World
 from mola_core.training.draws import seed_of
 from mola_core.training.language import require_encoder
@@ -33,6 +34,7 @@ from mola_core.training.naming import under
 from mola_core.training.preconditions import require_data
 from mola_core.training.progress import Reporter
 from mola_core.training.recipe import Recipe
+from mola_core.training.rehearsal import rehearse
 from mola_core.training.retention import FINAL
 from mola_core.training.stage import Stage
 from mola_core.training.stage1_autoencoder import autoencoder_stage
@@ -69,45 +71,89 @@ class Run:
     caches: Path | None = None
     """Where caches lie; None: in the run's folder."""
     language_weights: Path | None = None
+    skip_bad: bool = False
+    """Leave out, and name, the bad files of foreign datasets."""
     workers: int = 0
     within_s: float | None = None
     """End each stage after so long; see :class:`~mola_core.training.loop.Surroundings`."""
 
 
+def stage_after(stage: str, recipe: Recipe) -> str:
+    """The command (a name of NUMBERED) of what is to be trained after ``stage`` of ``recipe``; a policy goes on learning."""
+    after = STAGES[STAGES.index(stage) + 1 :]
+    following = next((name for name in after if getattr(recipe, name) is not None), STAGES[-1])
+    return next(command for command, names in NUMBERED.items() if following in names)
+
+
 def train(run: Run, stages: Sequence[str]) -> Path:
     """Run ``stages`` (names of STAGES) that the recipe has; the folder of the last one's final checkpoint.
+
+    What any of the stages left to do would refuse is refused before the first of them begins.
 
     Raises:
         CheckpointError: earlier stages are missing, of another architecture, or were trained with another sentence encoder.
         ConfigError: the folder belongs to another recipe, a dataset's place is not said, the recipe has none of these stages, or its
             sentence encoder cannot be loaded or has no use for ``run.language_weights``; or ``run.take`` names no part, or there is
-            no base to take it from.
+            no base to take it from; or settings that do not go together (:func:`~mola_core.training.rehearsal.rehearse`).
+        DataError: data that a stage could not use (:func:`~mola_core.training.preconditions.require_data`).
         MolaError: see :func:`mola_core.training.loop.run_stage`.
     """
     wanted = [stage for stage in STAGES if stage in stages and getattr(run.recipe, stage) is not None]
     if not wanted:
         raise ConfigError(f"recipe {run.recipe.name} has none of the stages {', '.join(stages)}")
+    left = [stage for stage in wanted if not _is_done(run, stage)]
     require_option(run.recipe.model.language.encoder, weights=run.language_weights)
-    require_data(run.recipe, wanted, data=run.data)
+    rehearsed = rehearse(run.recipe, left, world=run.world)
+    _require_takeable(run, wanted, parts=[name for name, _ in rehearsed.named_children()])
+    require_data(run.recipe, left, data=run.data, skip_bad=run.skip_bad)
+    if not left:  # what it began with is no longer asked for
+        _claim(run)
+        return run.folder / wanted[-1] / FINAL
+    base = _base_of(run, rehearsed)
+    encoder = build_encoder(run.recipe.model.language, weights=run.language_weights)
+    _claim(run)
+    for name in left:
+        _train_one(run, name, base=base, encoder=encoder, made_here=wanted[: wanted.index(name)])
+    return run.folder / wanted[-1] / FINAL
+
+
+def _is_done(run: Run, stage: str) -> bool:
+    return (run.folder / stage / FINAL / "checkpoint.json").is_file()
+
+
+def _base_of(run: Run, model: Mola) -> Checkpoint | None:
+    """What ``--from`` names; ``model`` has the shapes of what is to be trained.
+
+    Raises:
+        CheckpointError: that is no checkpoint, a damaged one, or none that ``--take`` can take from.
+    """
+    if run.base is None:
+        return None
+    base = load_checkpoint(run.base)
+    if run.take and base.stage != "policy":
+        raise CheckpointError(f"{base.path} is of stage {base.stage}; --take needs a policy's checkpoint")
+    weights = model_weights(base) if run.take else {}
+    for name in run.take:
+        require_fitting(model.get_submodule(name), under(weights, name), where=f"{base.path}, {name}")
+    return base
+
+
+def _require_takeable(run: Run, wanted: Sequence[str], *, parts: Sequence[str]) -> None:
+    """Refuse ``run.take`` where nothing can be taken; ``parts`` are those of the model.
+
+    Raises:
+        ConfigError: no base to take from, no stage to begin with it, or the model has no such part.
+    """
     if run.take and (run.base is None or "policy" not in wanted):
         raise ConfigError("--take is for stage III, and needs --from with a policy's checkpoint")
-    _claim(run)
-    final = run.folder
-    base: Checkpoint | None = None  # read once, and only where something is left to do: its weights are digested
-    encoder: SentenceEncoder | None = None
-    for number, name in enumerate(wanted):
-        stage_final = run.folder / name / FINAL
-        if not (stage_final / "checkpoint.json").is_file():
-            encoder = encoder or build_encoder(run.recipe.model.language, weights=run.language_weights)
-            base = base or (None if run.base is None else load_checkpoint(run.base))
-            stage_final = _train_one(run, name, base=base, encoder=encoder, made_here=wanted[:number])
-        final = stage_final
-    return final
+    for name in run.take:
+        if name not in parts:
+            raise ConfigError(f"--take {name}: no part of this model; it has {', '.join(parts)}")
 
 
 def _train_one(
     run: Run, name: str, *, base: Checkpoint | None, encoder: SentenceEncoder, made_here: Sequence[str]
-) -> Path:
+) -> None:
     recipe = run.recipe
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     model = build_mola(recipe.model)
@@ -122,8 +168,10 @@ def _train_one(
     bench = _bench(run, model, encoder=encoder, policy=name == "policy")
     normalization = None
     if name == "policy":
-        # what has been learned was learned in these units, whatever the new demonstrations' statistics are
-        normalization = before.normalization if before is not None else _normalization(bench)
+        # what has been learned was learned in these units, whatever the new demonstrations' statistics are; an imported policy
+        # has none, for it comes from other robots
+        normalization = None if before is None else before.normalization
+        normalization = normalization or _normalization(bench)
     header = Checkpoint(
         path=run.folder,
         recipe=recipe,
@@ -144,7 +192,7 @@ def _train_one(
         within_s=run.within_s,
         stop=run.stop,
     )
-    return run_stage(_stage(name, bench, normalization), around)
+    run_stage(_stage(name, bench, normalization), around)
 
 
 def _stage(name: str, bench: Workbench, normalization: Normalization | None) -> Stage:
@@ -165,7 +213,9 @@ def _bench(run: Run, model: Mola, *, encoder: SentenceEncoder, policy: bool) -> 
     if not run.world.is_main:
         run.world.wait()  # the first process decodes for all
     mixture = (recipe.demonstrations or recipe.mixture) if policy else recipe.mixture
-    parts = open_parts(mixture, recipe=recipe, data=run.data)
+    parts = open_parts(mixture, recipe=recipe, data=run.data, skip_bad=run.skip_bad)
+    for line in said_of_skipped(parts):
+        run.reporter.event(line)
     if run.world.is_main:
         run.world.wait()
     return Workbench(
@@ -180,7 +230,7 @@ def _bench(run: Run, model: Mola, *, encoder: SentenceEncoder, policy: bool) -> 
 
 
 def _normalization(bench: Workbench) -> Normalization:
-    window = policy_window(bench)
+    window = policy_window(bench.recipe.io)
     return normalization_of([part.open(window, "train") for part in bench.parts])
 
 
@@ -276,18 +326,11 @@ def _take_parts(model: Mola, take: Sequence[str], *, base: Checkpoint) -> None:
     """Load the parts ``take`` from the policy of ``base``.
 
     Raises:
-        CheckpointError: that is no policy's checkpoint, or the part is of another architecture.
-        ConfigError: the model has no such part.
+        CheckpointError: the part is of another architecture.
     """
-    if not take:
-        return
-    if base.stage != "policy":
-        raise CheckpointError(f"{base.path} is of stage {base.stage}; --take needs a policy's checkpoint")
-    parts, weights = dict(model.named_children()), model_weights(base)
+    weights = model_weights(base) if take else {}
     for name in take:
-        if name not in parts:
-            raise ConfigError(f"--take {name}: no part of this model; it has {', '.join(parts)}")
-        put_weights(parts[name], under(weights, name), where=f"{base.path}, {name}")
+        put_weights(model.get_submodule(name), under(weights, name), where=f"{base.path}, {name}")
 
 
 def _reaches(base: Checkpoint, source: str) -> bool:

@@ -25,7 +25,7 @@ from mola_core.training.imagining import backbone_of
 from mola_core.training.language import encoder_of
 from mola_core.training.metrics import read_metrics
 from mola_core.training.samples import spaced
-from mola_core.training.stage2_idm import IdmObjective, Transitions, reconstruction_rows, wanted_labels
+from mola_core.training.stage2_idm import IdmObjective, Transitions, reconstruction_rows, transition_window
 from mola_core.training.tensors import as_frames, as_pictures
 
 Frames = Sequence[UInt8[np.ndarray, "height width 3"]] | UInt8[np.ndarray, "n height width 3"]
@@ -101,11 +101,12 @@ def reconstructions_figure(gallery: Gallery, pretrained: Checkpoint) -> Figure:
     objective = IdmObjective(gallery.model, recipe.idm)
     put_weights(objective, read_weights(pretrained), where=str(pretrained.path))
     objective.eval()
-    offset = (0, *recipe.io.foresight_offsets)[mixture.tokens.future_frame]
-    window = WindowSpec(views=recipe.io.views, offsets=(0, offset), horizon=0, labels=wanted_labels(mixture))
-    source = gallery.part.open(window, "validation")
+    cached = recipe.idm.model_copy(update={"cache_features": True})  # the two frames alone; features are imagined below
+    source = gallery.part.open(transition_window(cached, recipe.io, mixture), "validation")
     shown = spaced(len(source), gallery.number)
-    transitions = Transitions(source, rows=shown, features=None, cameras=mixture.tokens.cameras)
+    transitions = Transitions(
+        source, rows=shown, features=None, cameras=mixture.tokens.cameras, farthest=recipe.idm.farthest
+    )
     batch = transitions.batch(shown)
     if mixture.tokens.kind == "features":
         samples = source.batch(shown)

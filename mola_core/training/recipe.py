@@ -161,8 +161,9 @@ class IdmStage(StageSpec):
     """Noise level at which features of a true future are tapped."""
     cache_features: bool = True
     """Compute the frozen video model's features once and keep them on disk, instead of anew in every step."""
-    farthest: float = Field(default=3.0, gt=0.0)
-    """Depth beyond it, in the labels' unit, is drawn as if it were there: backgrounds must not outweigh the scene."""
+    farthest: float | None = Field(default=3.0, gt=0.0)
+    """Depth beyond it, in metres, is drawn as if it were there: backgrounds must not outweigh the scene. None: as it is. Relative
+    depth knows no metres and is never cut."""
 
 
 class Openings(Record):

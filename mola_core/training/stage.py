@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -11,16 +11,22 @@ from torch import Tensor, nn
 from mola_core.training.draws import Draws
 from mola_core.training.order import Share
 from mola_core.training.recipe import StageSpec
+from mola_core.training.whole import Whole
 
 Batch = dict[str, Tensor]
 """Tensors with the samples along their first axis; their names are the stage's own business."""
 Pictures = dict[str, UInt8[np.ndarray, "height width 3"]]
+Trained_co = TypeVar("Trained_co", bound=nn.Module, covariant=True)
 
 
 class Objective(Protocol):
-    """An ``nn.Module`` that computes the losses of a batch: ``loss`` is what is minimised, the rest is for people."""
+    """An ``nn.Module`` that computes the losses of a batch: ``loss`` is what is minimised, the rest is for people.
 
-    def __call__(self, batch: Batch, draws: Draws) -> dict[str, Tensor]: ...
+    ``whole`` holds the stage's ``sums`` over the whole batch of the step, of which ``batch`` is a part; losses averaged over the parts
+    are those of the whole.
+    """
+
+    def __call__(self, batch: Batch, draws: Draws, whole: Whole) -> dict[str, Tensor]: ...
 
 
 class BatchSource(Protocol):
@@ -34,13 +40,28 @@ class BatchSource(Protocol):
         ...
 
     def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
-        """Those samples, on the CPU unless resident; the same indices always give the same batch. Used from several processes."""
+        """Those samples, on the CPU unless resident; the same indices always give the same batch. Used from several threads."""
         ...
 
 
 def no_pictures() -> Pictures:
     """For a stage that has nothing to show."""
     return {}
+
+
+def no_sums(_batch: Batch, _draws: Draws) -> dict[str, Tensor]:
+    """For a stage whose losses are plain means over all samples."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Learner(Generic[Trained_co]):
+    """What a stage trains, before it has seen any data: enough to refuse settings and to count memory."""
+
+    objective: Trained_co
+    """See :class:`Stage`."""
+    frozen: tuple[str, ...]
+    """See :class:`Stage`."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,9 @@ class Stage:
     shares: tuple[Share, ...]
     """How ``training`` is mixed."""
     validation: BatchSource | None = None
+    sums: Callable[[Batch, Draws], dict[str, Tensor]] = field(default=no_sums)
+    """Asked of every part of a step before the objective sees the first one: what its losses divide by and weigh with, which must be
+    known of the whole batch. From the batch, which may still be on the CPU, and the draws alone; on the device of the draws."""
     pictures: Callable[[], Pictures] = field(default=no_pictures)
     """Called now and then, without gradients, with the averaged weights in use."""
 

@@ -17,8 +17,9 @@ from mola_core.training.jitter import jittered
 from mola_core.training.naming import all_but
 from mola_core.training.recipe import AutoencoderStage
 from mola_core.training.samples import side_by_side, spaced
-from mola_core.training.stage import Batch, Pictures, Stage
+from mola_core.training.stage import Batch, Learner, Pictures, Stage
 from mola_core.training.tensors import as_frames, as_pictures
+from mola_core.training.whole import Whole
 from mola_core.training.workbench import Workbench
 
 _SHOWN = 8
@@ -50,25 +51,32 @@ class AutoencoderObjective(nn.Module):
         self.model = model
         self._spec = spec
 
-    def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, draws: Draws, _whole: Whole) -> dict[str, Tensor]:
         pictures = as_pictures(batch["picture"])  # B 3 H W
         pictures = jittered(pictures, self._spec.jitter if self.training else None, draws)
-        difference = self.rebuilt(pictures) - pictures
+        difference = self.rebuilt(pictures, draws=draws if self.training else None) - pictures
         squared, absolute = difference.square().mean(), difference.abs().mean()
         return {"loss": squared + absolute, "squared": squared, "absolute": absolute}
 
-    def rebuilt(self, pictures: Tensor) -> Tensor:
-        """What the autoencoder makes of B 3 H W."""
+    def rebuilt(self, pictures: Tensor, *, draws: Draws | None = None) -> Tensor:
+        """What the autoencoder makes of B 3 H W; with ``draws``, of noisy latents."""
         backbone = self.model.backbone
         if not isinstance(backbone, SmallVideo):
             raise TypeError(f"{type(backbone).__name__} has no autoencoder to train")
-        out: Tensor = backbone.autoencoder(pictures)
+        out: Tensor = backbone.autoencoder(pictures, draws=draws)
         return out
 
 
-def autoencoder_stage(spec: AutoencoderStage, bench: Workbench) -> Stage:
+def autoencoder_learner(spec: AutoencoderStage, model: Mola) -> Learner[AutoencoderObjective]:
     """Trains ``model.backbone.autoencoder`` alone."""
-    objective = AutoencoderObjective(bench.model, spec)
+    objective = AutoencoderObjective(model, spec)
+    return Learner(objective, frozen=all_but(objective, ["model.backbone.autoencoder"]))
+
+
+def autoencoder_stage(spec: AutoencoderStage, bench: Workbench) -> Stage:
+    """:func:`autoencoder_learner` on every picture of every camera."""
+    learner = autoencoder_learner(spec, bench.model)
+    objective = learner.objective
 
     def sources(split: Split) -> list[SinglePictures]:
         window = one_picture(bench.recipe.io)
@@ -88,7 +96,7 @@ def autoencoder_stage(spec: AutoencoderStage, bench: Workbench) -> Stage:
         name="autoencoder",
         spec=spec,
         objective=objective,
-        frozen=all_but(objective, ["model.backbone.autoencoder"]),
+        frozen=learner.frozen,
         training=training,
         shares=shares,
         validation=validation,

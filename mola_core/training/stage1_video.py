@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mola_core.contracts.errors import UnsupportedError
 from mola_core.data.sample import SampleSource, WindowSpec
 from mola_core.data.windows import Split, WindowedSource
+from mola_core.nets.averages import masked_mean
 from mola_core.nets.mola import Mola
 from mola_core.nets.video_diffusion import denoising_loss, imagine_latents
 from mola_core.nets.wan import WanVideo
@@ -23,8 +24,9 @@ from mola_core.training.recipe import VideoStage
 from mola_core.training.resident import Field, arranged, resident
 from mola_core.training.rows import rows_of
 from mola_core.training.samples import side_by_side, spaced
-from mola_core.training.stage import Batch, BatchSource, Pictures, Stage
+from mola_core.training.stage import Batch, BatchSource, Learner, Pictures, Stage
 from mola_core.training.tensors import EncodedSentences, as_frames, as_pictures, instruction_in, withheld
+from mola_core.training.whole import Whole
 from mola_core.training.workbench import Cached, Workbench
 
 _SHOWN = 4
@@ -74,13 +76,13 @@ class FrameWindows:
 
     def batch(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Batch:
         number, which = np.divmod(np.asarray(indices), len(self._part.cameras))
-        camera, samples = np.array(self._part.cameras)[which], self._source.batch(number)
-        items = np.arange(len(number))
+        camera = np.array(self._part.cameras)[which]
+        clips = self._source.clips(number, cameras=camera)
         return {
-            "frames": torch.from_numpy(samples.frames[items, camera]),  # B T H W 3
-            "mask": torch.from_numpy(samples.frame_mask[items, camera]),
+            "frames": torch.from_numpy(clips.frames),  # B T H W 3
+            "mask": torch.from_numpy(clips.frame_mask),
             "camera": torch.from_numpy(camera),
-            **self._sentences.of(samples.instructions),
+            **self._sentences.of(clips.instructions),
         }
 
     def fields(self) -> dict[str, Field] | None:
@@ -109,7 +111,12 @@ class VideoObjective(nn.Module):
         self.model = model
         self._spec = spec
 
-    def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+    def sums(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """How many frames exist: of those that are denoised, and of the imagined ones."""
+        mask = batch["mask"].to(draws.device)  # B T
+        return {"frames": mask.sum(), "imagined frames": mask[:, 1:].sum()}  # frame 0 is given
+
+    def forward(self, batch: Batch, draws: Draws, whole: Whole) -> dict[str, Tensor]:
         backbone, spec = backbone_of(self.model), self._spec
         clean = self.latents_of(batch, draws)  # B T c h w
         sigma = (spec.log_sigma_mean + spec.log_sigma_std * draws.normal("sigma", ())).exp()
@@ -123,19 +130,20 @@ class VideoObjective(nn.Module):
             sigma=sigma,
             noise=draws.normal("noise", clean.shape[1:]),
             mask=batch["mask"],
+            count=whole.count("frames"),
         )
         if self.training:
             return {"loss": loss}
-        return {"loss": loss, **self._one_step_errors(batch, clean, draws)}
+        return {"loss": loss, **self._one_step_errors(batch, clean, draws, count=whole.count("imagined frames"))}
 
-    def _one_step_errors(self, batch: Batch, clean: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def _one_step_errors(self, batch: Batch, clean: Tensor, draws: Draws, *, count: Tensor) -> dict[str, Tensor]:
         """How far one-step imagination is from the truth, beside "the future looks like now"; latents, squared."""
         guess = self.imagined(batch, clean, noise=draws.normal("imagination", clean.shape[1:]))
-        mask = batch["mask"][:, 1:].float()  # frame 0 is given
-        share = mask / mask.sum().clamp(min=1.0)
-        one_step = ((guess - clean)[:, 1:].square().mean(dim=(2, 3, 4)) * share).sum()
-        standing = ((clean[:, :1] - clean)[:, 1:].square().mean(dim=(2, 3, 4)) * share).sum()
-        return {"one_step_error": one_step, "standing_still_error": standing}
+        wrong = {"one_step_error": guess - clean, "standing_still_error": clean[:, :1] - clean}
+        return {
+            name: masked_mean(error[:, 1:].square().mean(dim=(2, 3, 4)), mask=batch["mask"][:, 1:], count=count)
+            for name, error in wrong.items()
+        }
 
     def latents_of(self, batch: Batch, draws: Draws | None = None) -> Tensor:
         """B T c h w, from the batch or through the frozen autoencoder; in training under other light."""
@@ -162,17 +170,28 @@ class VideoObjective(nn.Module):
         return denoised.clean.float()
 
 
-def video_stage(spec: VideoStage, bench: Workbench) -> Stage:
+def video_learner(spec: VideoStage, model: Mola) -> Learner[VideoObjective]:
     """Trains the video network; its autoencoder is frozen.
 
     Raises:
         UnsupportedError: the backbone packs several pictures into one latent frame.
     """
-    if isinstance(bench.model.backbone, WanVideo):
+    if isinstance(model.backbone, WanVideo):
         raise UnsupportedError(
             "Wan is taken as published, not trained here: mola model import --recipe full.wan --video …"
         )
-    objective = VideoObjective(bench.model, spec)
+    objective = VideoObjective(model, spec)
+    return Learner(objective, frozen=(*all_but(objective, ["model.backbone"]), f"model.backbone.{coder_name(model)}"))
+
+
+def video_stage(spec: VideoStage, bench: Workbench) -> Stage:
+    """:func:`video_learner` on windows of latents or pictures.
+
+    Raises:
+        UnsupportedError: see there.
+    """
+    learner = video_learner(spec, bench.model)
+    objective = learner.objective
     training, shares = mixed(
         resident(_sources(spec, bench, "train"), bench.world), [part.weight for part in bench.parts]
     )
@@ -190,15 +209,15 @@ def video_stage(spec: VideoStage, bench: Workbench) -> Stage:
             rows[f"true {number}"], rows[f"imagined {number}"] = true[number], imagined[number]
         return {"imagined": side_by_side(rows)}
 
-    frozen = (*all_but(objective, ["model.backbone"]), f"model.backbone.{coder_name(bench.model)}")
     return Stage(
         name="video",
         spec=spec,
         objective=objective,
-        frozen=frozen,
+        frozen=learner.frozen,
         training=training,
         shares=shares,
         validation=validation,
+        sums=objective.sums,
         pictures=pictures,
     )
 

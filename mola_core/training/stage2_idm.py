@@ -1,17 +1,18 @@
 """Stage II: from pairs of frames, latent actions that suffice to draw the future, in RGB and in each member's own modality."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mola_core.contracts.errors import ConfigError
-from mola_core.data.sample import SampleSource, WindowSpec
+from mola_core.contracts.io_spec import IoSpec
+from mola_core.data.sample import LABELS, SampleSource, WindowSpec
 from mola_core.data.windows import Split
 from mola_core.nets.config import FeatureTokensConfig, MixtureConfig
 from mola_core.nets.mola import Mola, build_pretraining
@@ -24,8 +25,9 @@ from mola_core.training.naming import all_but
 from mola_core.training.recipe import IdmStage
 from mola_core.training.rows import rows_of
 from mola_core.training.samples import as_classes, as_heat, as_motion, bars, side_by_side, spaced
-from mola_core.training.stage import Batch, Pictures, Stage
+from mola_core.training.stage import Batch, Learner, Pictures, Stage
 from mola_core.training.tensors import EncodedSentences, as_frames, as_pictures, instruction_in
+from mola_core.training.whole import Whole
 from mola_core.training.workbench import Cached, Workbench
 
 FLOW_UNIT = 0.1
@@ -44,8 +46,9 @@ class TransitionFeatures:
 class Transitions:
     """Pairs of now and a future row with labels of the future; a ``BatchSource``.
 
-    ``future`` is the number of that frame in the source's window; ``sentences`` asks for whole windows with their instructions, for a
-    video model that runs along.
+    ``future`` is the number of that frame in the source's window, whose labels are of now and of that frame, of ``cameras`` alone;
+    ``sentences`` asks for whole windows with their instructions, for a video model that runs along. Depth in metres ends at
+    ``farthest``.
     """
 
     resident = False
@@ -59,9 +62,11 @@ class Transitions:
         cameras: tuple[int, ...],
         future: int = 1,
         sentences: EncodedSentences | None = None,
+        farthest: float | None = None,
     ) -> None:
         self._source, self._rows, self._features, self._cameras = source, rows, features, list(cameras)
         self._future, self._sentences = future, sentences
+        self._farthest = None if "depth" in source.relative_labels else farthest
 
     def __len__(self) -> int:
         return len(self._source)
@@ -74,15 +79,7 @@ class Transitions:
             "future": samples.frames[:, chosen, self._future],
             "mask": samples.frame_mask[:, chosen, self._future].all(axis=1),  # B
         }
-        labels = samples.labels
-        if "depth" in labels:
-            batch["depth"] = labels["depth"][:, chosen, self._future]  # B c h w
-        if "semantic" in labels:
-            batch["semantic"] = labels["semantic"][:, chosen, self._future]
-        if "flow" in labels:
-            known = labels["flow_mask"][:, chosen, self._future - 1]
-            flow = labels["flow"][:, chosen, self._future - 1]
-            batch["flow"] = np.where(known[..., None], flow, 0.0).astype(np.float32)  # B c h w 2
+        batch |= self._of_the_future(samples.labels)
         if self._features is not None:
             for name in ("true", "imagined"):
                 array = getattr(self._features, name)
@@ -92,6 +89,13 @@ class Transitions:
         if self._sentences is None:
             return tensors
         return tensors | self._sentences.of(samples.instructions) | {"window": torch.from_numpy(samples.frames)}
+
+    def _of_the_future(self, labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Each [B c h w *D]; flow leads there, and so has one frame less."""
+        found = {name: array[:, :, -1] for name, array in labels.items()}
+        if "depth" in found and self._farthest is not None:
+            found["depth"] = np.minimum(found["depth"], np.float32(self._farthest))
+        return found
 
 
 class IdmObjective(nn.Module):
@@ -107,7 +111,11 @@ class IdmObjective(nn.Module):
         )  # in a tuple, and so not registered: its parts are ours already, under one name each
         self._spec = spec
 
-    def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+    def sums(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """How many transitions have a future."""
+        return {"transitions": batch["mask"].to(draws.device).sum()}
+
+    def forward(self, batch: Batch, draws: Draws, whole: Whole) -> dict[str, Tensor]:
         spec = self._spec
         future = as_pictures(batch["future"])  # B c 3 H W
         imagined = draws.chance("imagined", spec.imagined_share)
@@ -115,7 +123,9 @@ class IdmObjective(nn.Module):
             self.transition(self._with_features(batch, draws), imagined=imagined),
             future=future,
             labels=self.labels(batch, size=(future.shape[-2], future.shape[-1])),
+            known=self.known(batch, size=(future.shape[-2], future.shape[-1])),
             mask=batch["mask"],
+            count=whole.count("transitions"),
         )
         total, said = future.new_zeros(()), {}
         weights = {"rgb": spec.rgb_weight, "commitment": spec.commitment_weight}
@@ -174,8 +184,7 @@ class IdmObjective(nn.Module):
         """Targets of the decoders at the pictures' size."""
         found: dict[str, Tensor] = {}
         if "depth" in batch:
-            depth = batch["depth"].float().clamp(max=self._spec.farthest)
-            found["depth"] = enlarged(depth, size)[:, :, None]  # B c 1 H W
+            found["depth"] = enlarged(batch["depth"].float(), size)[:, :, None]  # B c 1 H W
         if "semantic" in batch and batch["semantic"].ndim == 5:  # a picture model's features, B c h w D
             found["semantic"] = self._enlarged_vectors(batch["semantic"].float(), size)
         elif "semantic" in batch:
@@ -184,6 +193,11 @@ class IdmObjective(nn.Module):
         if "flow" in batch:
             found["flow"] = self._enlarged_vectors(batch["flow"] / FLOW_UNIT, size)
         return found
+
+    def known(self, batch: Batch, *, size: tuple[int, int]) -> dict[str, Bool[Tensor, "B c H W"]]:
+        """Where the targets of the same names are known; of those that have no mask, everywhere."""
+        masks = {name: batch[f"{name}_mask"] for name in LABELS if f"{name}_mask" in batch}
+        return {name: enlarged(mask.float(), size) > 0.5 for name, mask in masks.items()}
 
     @staticmethod
     def _enlarged_vectors(maps: Float[Tensor, "B c h w D"], size: tuple[int, int]) -> Float[Tensor, "B c D H W"]:
@@ -203,9 +217,29 @@ class IdmObjective(nn.Module):
         return {f"{name}_perplexity": torch.tensor(codes.perplexity, device=device) for name, codes in usage.items()}
 
 
+def idm_learner(spec: IdmStage, model: Mola) -> Learner[IdmObjective]:
+    """Trains tokens, mixture and decoders; the video model is frozen.
+
+    Raises:
+        ConfigError: imagined futures are asked for, and the tokens cannot be made from any.
+    """
+    if spec.imagined_share > 0.0 and not isinstance(_mixture_of(model).tokens, FeatureTokensConfig):
+        raise ConfigError(
+            f"idm.imagined_share {spec.imagined_share:g} needs tokens from features; tokens from pixels see true futures: set "
+            "idm.imagined_share=0"
+        )
+    objective = IdmObjective(model, spec)
+    return Learner(objective, frozen=all_but(objective, ["model.tokens", "model.mixture", "rgb", "modalities"]))
+
+
 def idm_stage(spec: IdmStage, bench: Workbench) -> Stage:
-    """Trains tokens, mixture and decoders; the video model is frozen."""
-    objective = IdmObjective(bench.model, spec)
+    """:func:`idm_learner` on pairs of frames.
+
+    Raises:
+        ConfigError: see there.
+    """
+    learner = idm_learner(spec, bench.model)
+    objective = learner.objective
     training, shares = mixed(
         [_source(spec, bench, part, "train") for part in bench.parts], [part.weight for part in bench.parts]
     )
@@ -220,10 +254,11 @@ def idm_stage(spec: IdmStage, bench: Workbench) -> Stage:
         name="idm",
         spec=spec,
         objective=objective,
-        frozen=all_but(objective, ["model.tokens", "model.mixture", "rgb", "modalities"]),
+        frozen=learner.frozen,
         training=training,
         shares=shares,
         validation=validation,
+        sums=objective.sums,
         pictures=pictures,
     )
 
@@ -232,6 +267,28 @@ def wanted_labels(mixture: MixtureConfig) -> tuple[str, ...]:
     """Modalities that any member learns to draw."""
     wanted = {target for member in mixture.members for target in member.targets}
     return tuple(name for name in ("depth", "semantic", "flow") if name in wanted)
+
+
+def transition_window(spec: IdmStage, io: IoSpec, mixture: MixtureConfig) -> WindowSpec:
+    """Now and the frame to be drawn; all imagined frames where the video model runs along. Labels are of those two, and of the cameras
+    that tokens are made from: many datasets have no other.
+    """
+    offsets, future = (0, *io.foresight_offsets), mixture.tokens.future_frame
+    if not _live(spec, mixture):
+        offsets, future = (0, offsets[future]), 1
+    return WindowSpec(
+        views=io.views,
+        offsets=offsets,
+        horizon=0,
+        labels=wanted_labels(mixture),
+        label_cameras=tuple(io.views[number].camera for number in mixture.tokens.cameras),
+        label_frames=(0, future),
+    )
+
+
+def _live(spec: IdmStage, mixture: MixtureConfig) -> bool:
+    """Whether features are computed in every step."""
+    return isinstance(mixture.tokens, FeatureTokensConfig) and not spec.cache_features
 
 
 def reconstructions(objective: IdmObjective, batch: Batch) -> UInt8[np.ndarray, "height width 3"]:
@@ -244,7 +301,7 @@ def reconstruction_rows(objective: IdmObjective, batch: Batch) -> dict[str, UInt
     future = as_pictures(batch["future"])
     labels = objective.labels(batch, size=(future.shape[-2], future.shape[-1]))
     rows = {"now": batch["now"][:, 0].cpu().numpy(), "future": batch["future"][:, 0].cpu().numpy()}
-    spans = {name: _span(value) for name, value in labels.items()}
+    spans = {name: _span(value) for name, value in labels.items()}  # lowest and highest
     for name, value in labels.items():
         rows[f"true {name}"] = _shown(name, value[:, 0], spans[name])
     for member, drawn in objective.drawn(batch, imagined=False).items():
@@ -262,15 +319,14 @@ def code_usage(model: Mola) -> np.ndarray:
     return bars({name: codes.shares.cpu().numpy() for name, codes in usage.items()})
 
 
-def _shown(name: str, values: Tensor, span: float) -> np.ndarray:
+def _shown(name: str, values: Tensor, span: tuple[float, float]) -> np.ndarray:
     """Frames of a modality: B H W classes, B 1 H W depth or B 2 H W flow."""
     array = values.float().cpu().numpy()
     if array.ndim == 3:
         return np.stack([as_classes(each) for each in array.astype(np.int64)])
     if name == "flow":
-        return np.stack([as_motion(np.moveaxis(each, 0, -1), most=span) for each in array])
-    low = -span if name == "semantic" else 0.0  # of features the first number is shown
-    return np.stack([as_heat(each[0], low=low, high=span) for each in array])
+        return np.stack([as_motion(np.moveaxis(each, 0, -1), most=span[1]) for each in array])
+    return np.stack([as_heat(each[0], low=span[0], high=span[1]) for each in array])  # of features the first number
 
 
 def _chosen(name: str, drawn: Tensor, label: Tensor) -> Tensor:
@@ -278,8 +334,10 @@ def _chosen(name: str, drawn: Tensor, label: Tensor) -> Tensor:
     return drawn.argmax(dim=1) if name == "semantic" and label.ndim == 4 else drawn
 
 
-def _span(values: Tensor) -> float:
-    return float(values.float().abs().max())
+def _span(values: Tensor) -> tuple[float, float]:
+    """From 0, or alike to both sides where some are below it, as features and relative depth are."""
+    most = float(values.float().abs().max())
+    return (-most if bool((values < 0).any()) else 0.0), most
 
 
 def enlarged(maps: Float[Tensor, "B c h w"], size: tuple[int, int]) -> Float[Tensor, "B c H W"]:
@@ -295,18 +353,16 @@ def _mixture_of(model: Mola) -> MixtureConfig:
 
 def _source(spec: IdmStage, bench: Workbench, part: Part, split: Split) -> Transitions:
     mixture = _mixture_of(bench.model)
-    live = isinstance(mixture.tokens, FeatureTokensConfig) and not spec.cache_features
-    future = mixture.tokens.future_frame
-    offsets = bench.offsets if live else (0, bench.offsets[future])
-    window = WindowSpec(views=bench.recipe.io.views, offsets=offsets, horizon=0, labels=wanted_labels(mixture))
-    source = part.open(window, split)
+    live = _live(spec, mixture)
+    source = part.open(transition_window(spec, bench.recipe.io, mixture), split)
     return Transitions(
         source,
         rows=part.rows.numbers_of(rows_of(source)),
         features=None if live else _features(spec, bench, part, mixture),
         cameras=mixture.tokens.cameras,
-        future=future if live else 1,
+        future=mixture.tokens.future_frame if live else 1,
         sentences=bench.sentences(part) if live else None,
+        farthest=spec.farthest,
     )
 
 
@@ -314,10 +370,6 @@ def _features(spec: IdmStage, bench: Workbench, part: Part, mixture: MixtureConf
     """None for tokens from pixels."""
     tokens = mixture.tokens
     if not isinstance(tokens, FeatureTokensConfig):
-        if spec.imagined_share > 0.0:
-            raise ConfigError(
-                "idm.imagined_share needs tokens from features; tokens from pixels see true futures: set it to 0"
-            )
         return None
     frames = (tokens.now_frame, tokens.future_frame)
     true = imagined = None

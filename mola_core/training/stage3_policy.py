@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from mola_core.contracts.errors import ConfigError
+from mola_core.contracts.io_spec import IoSpec
 from mola_core.contracts.normalization import Normalization
 from mola_core.data.sample import SampleSource, WindowSpec
 from mola_core.data.windows import Split, WindowedSource
@@ -18,7 +20,7 @@ from mola_core.nets.config import ImageEncoderConfig
 from mola_core.nets.mola import Conditioned, Imagination, Mola, NetObservation
 from mola_core.training.attention_maps import attention_picture
 from mola_core.training.batches import on_device
-from mola_core.training.cell_reader import asked_of_cells, cell_readers, require_classes
+from mola_core.training.cell_reader import CellReader, asked_of_cells, cell_readers
 from mola_core.training.datasets import Chosen, Joined, Part, joined_or_none, mixed
 from mola_core.training.draws import Draws
 from mola_core.training.imagining import backbone_of, encoded, imagine_from
@@ -30,9 +32,10 @@ from mola_core.training.recipe import PictureJitter, PolicyStage
 from mola_core.training.resident import Field, arranged, resident
 from mola_core.training.rows import rows_of
 from mola_core.training.samples import spaced
-from mola_core.training.stage import Batch, BatchSource, Pictures, Stage
+from mola_core.training.stage import Batch, BatchSource, Learner, Pictures, Stage
 from mola_core.training.stage2_idm import code_usage
 from mola_core.training.tensors import EncodedSentences, as_pictures, instruction_in
+from mola_core.training.whole import Whole
 from mola_core.training.workbench import Cached, Workbench
 
 _SHOWN = 4
@@ -119,7 +122,18 @@ class PolicyObjective(nn.Module):
         self.cells = cell_readers(spec, model)
         self._spec = spec
 
-    def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+    def sums(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """How many rows are real, what the head's loss is a mean over, what samples weigh together, and cells of every class."""
+        mask = batch["mask"].to(draws.device)
+        found = {"rows": mask.sum(), "taught": self.model.head.counted(mask, draws=draws)}
+        if self._spec.reach is not None:
+            found["weight"] = nearness(batch["actions"].to(draws.device), mask=mask, reach=self._spec.reach).sum()
+        for name, reader in self.cells.items():
+            _, rows, columns = backbone_of(self.model).feature_shape  # a reader's cells are those of the features
+            found[name] = cast(CellReader, reader).counts(batch[name].to(draws.device), grid=(rows, columns))
+        return found
+
+    def forward(self, batch: Batch, draws: Draws, whole: Whole) -> dict[str, Tensor]:
         light = self._spec.jitter if self.training else None
         observation = self.observed(batch, light=light, draws=draws)
         imagination = self.imagined(batch, observation, draws)
@@ -129,27 +143,37 @@ class PolicyObjective(nn.Module):
         actions, mask = batch["actions"], batch["mask"]
         conditioned = self.model.condition(observation, imagination=imagination)
         reach = self._spec.reach
-        weight = None if reach is None else weight_within(actions, mask=mask, reach=reach)
-        terms = self.model.losses_of(conditioned, actions=actions, mask=mask, weight=weight)
+        weight = None if reach is None else nearness(actions, mask=mask, reach=reach)
+        if weight is not None:
+            weight = weight * len(weight) / whole.share("weight")  # 1 on average over the whole batch
+        terms = self.model.losses_of(
+            conditioned, actions=actions, mask=mask, draws=draws, weight=weight, count=whole.count("taught")
+        )
         total = terms["action"]
         if self.readout is not None:
             read = self.readout(conditioned.head.visual.flatten(1)).reshape(actions.shape)
             missed = (read.float() - actions).square().mean(dim=-1)  # B K
-            terms["readout"] = masked_mean(weighted(missed, weight), mask=mask)
+            terms["readout"] = masked_mean(weighted(missed, weight), mask=mask, count=whole.count("rows"))
             total = total + self._spec.readout_weight * terms["readout"]
         if conditioned.cells is not None:
             for name, counts in asked_of_cells(self._spec).items():
-                terms[name] = self.cells[name](conditioned.cells, batch[name])
+                terms[name] = self.cells[name](
+                    conditioned.cells, batch[name], counts=whole.total(name), parts=whole.parts
+                )
                 total = total + counts * terms[name]
         if "commitment" in terms:
             total = total + self._spec.commitment_weight * terms["commitment"]
         if self.training:
             return {"loss": total, **terms}
-        told = {"action_error": self._action_error(batch, observation, imagination, draws)}
+        missed = self._action_errors(batch, observation, imagination, draws)
+        told = {"action_error": masked_mean(missed, mask=mask, count=whole.count("rows"))}
         return {"loss": total, **terms, **told, **self._told_apart(conditioned)}
 
     def _told_apart(self, conditioned: Conditioned) -> dict[str, Tensor]:
-        """Codes that each member tells apart in this batch: latent actions that are always the same tell the head nothing."""
+        """Codes that each member tells apart in this part of the batch: latent actions that are always the same tell the head nothing.
+
+        Of fewer samples it is less: what two processes say of their halves is not what one says of both.
+        """
         mixture = self.model.mixture
         told = {}
         for name in {} if mixture is None else mixture.code_usage():  # those that have a codebook
@@ -188,26 +212,21 @@ class PolicyObjective(nn.Module):
                 features_only=not self.model.needs_latents,
             )
 
-    def _action_error(
+    def _action_errors(
         self, batch: Batch, observation: NetObservation, imagination: Imagination | None, draws: Draws
-    ) -> Tensor:
-        """Mean distance of sampled from demonstrated actions, in normalised units."""
+    ) -> Float[Tensor, "B K"]:
+        """Mean distance of each sampled from its demonstrated row, in normalised units."""
         condition = self.model.condition(observation, imagination=imagination).head
         noise, head = draws.normal("actions", batch["actions"].shape[1:]), self.model.head
         sampled = head.sample(condition, noise=noise, steps=head.default_steps)
-        mask = batch["mask"][..., None].float()
-        error: Tensor = ((sampled - batch["actions"]).abs() * mask).sum() / (mask.sum() * sampled.shape[-1]).clamp(
-            min=1.0
-        )
-        return error
+        return (sampled - batch["actions"]).abs().mean(dim=-1)
 
 
-def weight_within(actions: Float[Tensor, "B K A"], *, mask: Bool[Tensor, "B K"], reach: float) -> Float[Tensor, "B"]:
-    """How much each sample counts, 1 on average over the batch; see ``PolicyStage.reach``."""
+def nearness(actions: Float[Tensor, "B K A"], *, mask: Bool[Tensor, "B K"], reach: float) -> Float[Tensor, "B"]:
+    """How much each sample counts beside the others, at most 1; see ``PolicyStage.reach``."""
     lengths = actions[..., :_PLACE].square().sum(dim=-1)  # B K, squared
     moved = (lengths * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)  # B
-    weight = 1 / (1 + moved / reach**2)
-    return weight / weight.mean()
+    return 1 / (1 + moved / reach**2)
 
 
 def _readout(model: Mola) -> nn.Sequential:
@@ -219,16 +238,35 @@ def _readout(model: Mola) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(numbers), leave)
 
 
-def policy_window(bench: Workbench, *, labels: tuple[str, ...] = ()) -> WindowSpec:
+def policy_window(io: IoSpec, *, labels: tuple[str, ...] = ()) -> WindowSpec:
     """The present and the actions that follow it."""
-    io = bench.recipe.io
     return WindowSpec(views=io.views, offsets=(0,), horizon=io.horizon, labels=labels)
 
 
+def policy_learner(spec: PolicyStage, model: Mola) -> Learner[PolicyObjective]:
+    """Trains all but the video model, and but the mixture where the recipe freezes that.
+
+    Raises:
+        ConfigError: what is to be cached cannot be, or cells are asked that the model's reader does not have.
+    """
+    _require_cacheable(spec, model)
+    objective = PolicyObjective(model, spec)
+    trained = ["model.visual", "model.head"]
+    trained += ["readout"] if objective.readout is not None else []
+    trained += ["cells"] if objective.cells else []
+    if model.mixture is not None and spec.mixture != "frozen":
+        trained += ["model.tokens", "model.mixture"]
+    return Learner(objective, frozen=all_but(objective, trained))
+
+
 def policy_stage(spec: PolicyStage, bench: Workbench, *, normalization: Normalization) -> Stage:
-    """Trains all but the video model, and but the mixture where the recipe freezes that."""
-    _require_cacheable(spec, bench.model)
-    objective = PolicyObjective(bench.model, spec)
+    """:func:`policy_learner` on demonstrations.
+
+    Raises:
+        ConfigError: see there; or openings are asked for, and the demonstrations have none.
+    """
+    learner = policy_learner(spec, bench.model)
+    objective = learner.objective
 
     def sources(split: Split) -> list[Demonstrations]:
         return [_source(spec, bench, part, split, normalization) for part in bench.parts]
@@ -244,21 +282,29 @@ def policy_stage(spec: PolicyStage, bench: Workbench, *, normalization: Normaliz
         batch = on_device(shown.batch(spaced(len(shown), _SHOWN)), bench.world.device)
         return {"attention": attention(objective, batch), "codes": code_usage(bench.model)}
 
-    trained = ["model.visual", "model.head"]
-    trained += ["readout"] if objective.readout is not None else []
-    trained += ["cells"] if objective.cells else []
-    if bench.model.mixture is not None and spec.mixture != "frozen":
-        trained += ["model.tokens", "model.mixture"]
     return Stage(
         name="policy",
         spec=spec,
         objective=objective,
-        frozen=all_but(objective, trained),
+        frozen=learner.frozen,
         training=training,
         shares=shares,
         validation=validation,
+        sums=objective.sums,
         pictures=pictures,
     )
+
+
+def require_openings(counts: Sequence[int], *, rows: int) -> None:
+    """Refuse demonstrations none of whose samples is among the first ``rows`` of its episode; ``counts`` are by dataset.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    if not any(counts):
+        raise ConfigError(
+            f"no row of the demonstrations is among the first {rows} of its episode; set policy.openings=null"
+        )
 
 
 def _mixed(spec: PolicyStage, sources: Sequence[BatchSource], bench: Workbench) -> tuple[Joined, tuple[Share, ...]]:
@@ -266,17 +312,14 @@ def _mixed(spec: PolicyStage, sources: Sequence[BatchSource], bench: Workbench) 
     weights = [part.weight for part in bench.parts]
     if spec.openings is None:
         return mixed(sources, weights)
-    window, rows, share = policy_window(bench), spec.openings.rows, spec.openings.share
+    window, rows, share = policy_window(bench.recipe.io), spec.openings.rows, spec.openings.share
     openings = [
         Chosen(source, np.flatnonzero(rows_of(part.open(window, "train")).row < rows))
         for source, part in zip(sources, bench.parts, strict=True)
     ]
+    require_openings([len(opening) for opening in openings], rows=rows)
     # where a policy led first, what it did there is not imitated: such a dataset has none
     having = [(opening, weight) for opening, weight in zip(openings, weights, strict=True) if len(opening)]
-    if not having:
-        raise ConfigError(
-            f"no row of the demonstrations is among the first {rows} of its episode; set policy.openings=null"
-        )
     scale = share / (1.0 - share) * sum(weights) / sum(weight for _, weight in having)
     again = [weight * scale for _, weight in having]
     return mixed([*sources, *(opening for opening, _ in having)], [*weights, *again])
@@ -303,9 +346,7 @@ def _source(
 ) -> Demonstrations:
     cached = spec.cache_features and bench.model.backbone is not None
     labels = tuple(asked_of_cells(spec))
-    source = part.open(policy_window(bench, labels=labels), split)
-    if labels:
-        require_classes(source, name=part.name)
+    source = part.open(policy_window(bench.recipe.io, labels=labels), split)
     return Demonstrations(
         source,
         part=part,

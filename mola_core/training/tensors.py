@@ -35,7 +35,7 @@ class EncodedSentences:
         self._encoder = encoder
         self._known: dict[str, EncodedInstruction] = {}
         if len(sentences) <= _ENCODED_AHEAD:
-            self.of(sentences)  # before worker processes are forked
+            self.of(sentences)  # not in the middle of a step
 
     def batch(self, numbers: Int[np.ndarray, "B"]) -> Batch:
         """Of the sentences with these numbers, for :func:`instruction_in`."""

@@ -2,8 +2,9 @@
 
 import json
 import os
+import pickle
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import av
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 
 from mola_core.contracts.io_spec import CameraView, DataContract
-from mola_core.data.errors import BadFileError, DataError
-from mola_core.data.mixture import Mixture, Share
+from mola_core.data.errors import BadFileError, BadSourceFileError, DataError
+from mola_core.data.lerobot.writer import LeRobotWriter
 from mola_core.data.opening import open_episodes, open_samples
 from mola_core.data.sample import WindowSpec
 from mola_core.data.sources.calvin import CalvinEpisodes
@@ -23,6 +24,7 @@ from mola_core.data.sources.restricted_pickle import load_object_npy
 from mola_core.data.sources.rlds import RldsEpisodes
 from mola_core.data.sources.tfrecord import Example, masked_crc32c, records
 from mola_core.data.sources.video_folder import VideoFolderEpisodes
+from mola_core.training.recipes import recipe_named
 
 # --- LIBERO ---
 
@@ -404,5 +406,111 @@ def test_offsets_are_times_where_pictures_mix(tmp_path: Path) -> None:
     assert slow.sample(0).frames[0, :, 0, 0, 0].tolist() == [0, 10, 20], "not nearer than its own rows"
     number = next(at for at in range(len(fast)) if tuple(fast.index[at]) == (1, 0))
     assert fast.sample(number).frames[0, :, 0, 0, 0].tolist() == [103, 106, 109]
-    mixture = Mixture([Share(slow, 1.0), Share(fast, 1.0)])
-    assert mixture.batch([0, len(slow)]).frames.shape == (2, 1, 3, 32, 32, 3)
+
+
+# --- views larger than the frames ---
+
+
+def write_foreign_lerobot(path: Path) -> None:
+    contract = DataContract(robot="franka", cameras=("third_person", "wrist"), period_ns=100_000_000)
+    with LeRobotWriter(path, contract=contract, cameras=dict.fromkeys(contract.cameras, (64, 48))) as writer:
+        for row in range(4):
+            pictures_ = dict.fromkeys(contract.cameras, np.full((48, 64, 3), 40 * row, np.uint8))
+            writer.add_row(state=np.zeros(13), action=np.zeros(7), images=pictures_)
+        writer.end_episode("wait")
+        writer.finalize()
+
+
+FORMATS: dict[str, Callable[[Path], object]] = {
+    "libero": lambda path: write_libero(path / "a.hdf5"),
+    "calvin": write_calvin,
+    "rt_1": lambda path: write_rlds(path, [[record(rt_1(5))]]),
+    "bridge": lambda path: write_rlds(path, [[record(bridge(5))]], name="bridge"),
+    "bridge_v2": lambda path: write_rlds(path, [[record(bridge_v2(5))]], name="bridge"),
+    "videos": write_videos,
+    "lerobot": write_foreign_lerobot,
+}
+FULL = recipe_named("full").io
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["cached", "decoded"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_fills_the_full_recipes_views(name: str, kept: bool, tmp_path: Path) -> None:
+    """Whose frames are all smaller; a camera that the format does not have stays black and masked."""
+    FORMATS[name](tmp_path / name)
+    window = WindowSpec(views=FULL.views, offsets=(0, 1), horizon=0)
+    source = open_samples(
+        tmp_path / name, window, contract=FULL.contract, cached=kept, cache_folder=tmp_path / "cache", quiet=True
+    )
+    sample = source.sample(0)
+    assert sample.frames.shape == (2, 2, 256, 256, 3)
+    stored = open_episodes(tmp_path / name)
+    for number, camera in enumerate(FULL.contract.cameras):
+        there = camera in stored.contract.cameras
+        assert sample.frame_mask[number].all() == there
+        if there:
+            (frame,) = stored.frames(0, camera, [0])
+            side = min(frame.shape[:2])
+            left, top = (frame.shape[1] - side) // 2, (frame.shape[0] - side) // 2
+            middle = frame[top : top + side, left : left + side]
+            np.testing.assert_allclose(sample.frames[number, 0].mean(axis=(0, 1)), middle.mean(axis=(0, 1)), atol=2)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["cached", "decoded"])
+def test_what_the_rig_itself_shows_is_never_enlarged(kept: bool, tmp_path: Path) -> None:
+    """Pictures under the recipe's own contract, and any where no recipe is named; not even out of a cache of enlarged ones."""
+    write_calvin(tmp_path / "calvin")
+    own = open_episodes(tmp_path / "calvin").contract
+    window = WindowSpec(views=FULL.views, offsets=(0, 1), horizon=0)
+    open_samples(tmp_path / "calvin", window, contract=FULL.contract, cache_folder=tmp_path / "cache", quiet=True)
+    for contract in (own, None):
+        with pytest.raises(
+            DataError, match=r"/calvin, episode 0, camera third_person: a frame of 200 x 200 is too small"
+        ):
+            open_samples(
+                tmp_path / "calvin", window, contract=contract, cached=kept, cache_folder=tmp_path / "cache", quiet=True
+            ).sample(0)
+
+
+def test_pictures_of_unlike_sizes_are_named(tmp_path: Path) -> None:
+    """What numpy says of them names neither file nor episode."""
+    odd = cv2.imencode(".png", np.zeros((16, 20, 3), np.uint8))[1].tobytes()
+    write_rlds(tmp_path / "rt_1", [[record(rt_1(3) | {"steps/observation/image": [*pictures(2), odd]})]])
+    views = (CameraView(camera="third_person", width=16, height=16),)
+    with pytest.raises(DataError, match=r"/rt_1, episode 0, camera third_person: .*same shape"):
+        open_samples(
+            tmp_path / "rt_1", WindowSpec(views=views, offsets=(0, 1), horizon=0), cache_folder=tmp_path, quiet=True
+        )
+
+
+# --- files whose damage shows late ---
+
+
+def test_libero_file_damaged_inside_is_named_when_it_is_read(tmp_path: Path) -> None:
+    """It opens and lists its demos; what is wrong is met in the middle of training, and the way on is said."""
+    file = write_libero(tmp_path / "a.hdf5")
+    with h5py.File(file, "a") as content:
+        obs = content["data/demo_0/obs"]
+        del obs["agentview_rgb"]
+        noise = np.random.default_rng(0).integers(0, 255, size=(6, 32, 32, 3), dtype=np.uint8)
+        obs.create_dataset("agentview_rgb", data=noise, chunks=(6, 32, 32, 3), compression="gzip")
+        at = obs["agentview_rgb"].id.get_chunk_info(0).byte_offset
+    with file.open("r+b") as raw:
+        raw.seek(at)
+        raw.write(b"\0" * 200)
+    source = open_episodes(tmp_path)
+    advice = r"repair it, or take it away; --skip-bad leaves out what is bad or missing"
+    with pytest.raises(BadFileError, match=rf"a\.hdf5: damaged inside .*; {advice}"):
+        source.frames(0, "third_person", [2])
+
+
+def test_a_dataset_without_a_good_file_is_refused_even_so(tmp_path: Path) -> None:
+    bad = write_libero(tmp_path / "a.hdf5")
+    os.truncate(bad, bad.stat().st_size // 2)
+    with pytest.raises(DataError, match=r"all 1 files are bad, the first: .*a\.hdf5"):
+        open_episodes(tmp_path, skip_bad=True)
+
+
+def test_errors_about_files_cross_process_borders() -> None:
+    error = pickle.loads(pickle.dumps(BadSourceFileError(Path("a.hdf5"), "no data")))  # noqa: S301  # our own bytes
+    assert (type(error), error.path, error.reason) == (BadSourceFileError, Path("a.hdf5"), "no data")

@@ -3,7 +3,6 @@
 import os
 import shutil
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,6 @@ from mola_core.data.labels.codec import pack, unpack
 from mola_core.data.labels.info import MapsInfo
 from mola_core.data.labels.store import LabelFolder, load_arrays, save_arrays
 from mola_core.data.lerobot.writer import LeRobotWriter
-from mola_core.data.loader import ShuffledOrder, load_batches
-from mola_core.data.mixture import PAPER_STAGE_1, Mixture, Share
 from mola_core.data.opening import open_samples
 from mola_core.data.row_cache import build_cache, open_cache
 from mola_core.data.sample import WindowSpec
@@ -218,64 +215,6 @@ def test_split_is_stable_and_whole() -> None:
     assert len(split_episodes(3, split="train", validation_share=0.0)) == 3
 
 
-def test_order_is_a_function_of_seed_and_position() -> None:
-    order = ShuffledOrder(num_samples=10, batch_size=3, seed=7)
-    stream = list(islice(order.from_position(0), 9))
-    assert np.concatenate(stream[:3]).tolist() != np.concatenate(stream[3:6]).tolist(), "every epoch is shuffled anew"
-    assert len(set(np.concatenate(stream[:3]).tolist())) == 9
-    for position in range(9):
-        np.testing.assert_array_equal(order.batch(position), stream[position])
-    for again, before in zip(islice(order.from_position(4), 5), stream[4:], strict=True):
-        np.testing.assert_array_equal(again, before)
-    with pytest.raises(ConfigError, match=r"batch size 11 is outside 1\.\.10"):
-        ShuffledOrder(num_samples=10, batch_size=11, seed=0)
-
-
-@pytest.mark.parametrize("workers", [0, 1, 3])
-def test_threads_keep_the_order(dataset: Path, workers: int) -> None:
-    source = open_samples(dataset, window(), quiet=True)
-    order = ShuffledOrder(num_samples=len(source), batch_size=4, seed=1)
-    batches = load_batches(source, islice(order.from_position(0), 12), workers=workers)
-    rows = [[(int(e), int(r)) for e, r in zip(b.episodes, b.rows, strict=True)] for b in batches]
-    assert rows == [[tuple(source.index[i]) for i in order.batch(position)] for position in range(12)]
-
-
-def test_bad_sample_stops_the_loader_with_its_reason(tmp_path: Path) -> None:
-    path = write_dataset(tmp_path / "demo")
-    source = open_samples(path, window(), cached=False)
-    video = next(path.rglob("*.mp4"))
-    os.truncate(video, video.stat().st_size // 2)
-    with pytest.raises(Exception, match=video.name):
-        list(load_batches(source, [np.arange(8)], workers=1))
-
-
-def test_mixture_draws_by_weight(dataset: Path, tmp_path: Path) -> None:
-    one = open_samples(dataset, window(), quiet=True)
-    other = open_samples(write_dataset(tmp_path / "other"), window(), quiet=True)
-    mixture = Mixture([Share(one, 1.0), Share(other, 3.0)])
-    assert len(mixture) == 2 * len(one)
-    numbers = mixture.draw(4000, seed=0, position=5)
-    assert np.mean(numbers >= len(one)) == pytest.approx(0.75, abs=0.03)
-    np.testing.assert_array_equal(numbers, mixture.draw(4000, seed=0, position=5))
-    batch = mixture.batch([0, len(one)])
-    assert batch.datasets == ("demo", "other")
-    np.testing.assert_array_equal(batch.frames[0], batch.frames[1])
-
-
-def test_mixture_of_different_robots_needs_pictures_alone(dataset: Path, tmp_path: Path) -> None:
-    contract = CONTRACT.model_copy(update={"robot": "panda"})
-    path = write_dataset(tmp_path / "other", contract=contract)
-    with pytest.raises(ContractMismatchError, match="robot"):
-        Mixture([Share(open_samples(p, window(), quiet=True), 1.0) for p in (dataset, path)])
-    Mixture([Share(open_samples(p, window(horizon=0), quiet=True), 1.0) for p in (dataset, path)])
-    with pytest.raises(DataError, match="must be positive"):
-        Mixture([Share(open_samples(dataset, window(), quiet=True), 0.0)])
-
-
-def test_papers_mixture_has_its_table() -> None:
-    assert sum(PAPER_STAGE_1.values()) == 322_361
-
-
 def test_streamed_statistics_are_those_of_everything() -> None:
     rows = np.random.default_rng(0).normal(loc=3.0, size=(5000, 4)) * [1, 2, 3, 4]
     streamed = StreamedColumns(4)
@@ -338,6 +277,7 @@ MAPS = MapsInfo(
     model="none",
     labels=("depth", "semantic", "flow"),
     sizes=dict.fromkeys(CONTRACT.cameras, (8, 6)),
+    depth_unit="metres",
     flow_offsets=(2, 4),
 )
 
@@ -378,7 +318,7 @@ def test_each_label_may_have_a_teacher_of_its_own(tmp_path: Path) -> None:
     wanted = window(labels=("depth", "flow"))
     one = open_samples(path, wanted, label_teacher="fake", quiet=True).sample(1).labels
     two = open_samples(path, wanted, label_teacher={"depth": "fake", "flow": "fake"}, quiet=True).sample(1).labels
-    assert set(two) == {"depth", "flow", "flow_mask"}
+    assert set(two) == {"depth", "depth_mask", "flow", "flow_mask"}
     for name, array in one.items():
         np.testing.assert_array_equal(array, two[name])
     with pytest.raises(DataError, match="no teacher is named for flow"):
@@ -391,7 +331,7 @@ def test_the_only_teacher_need_not_be_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has depth by no teacher; make labels with: mola data label"):
         open_samples(path, wanted, quiet=True)
     write_maps(path, episodes=3)
-    assert set(open_samples(path, wanted, quiet=True).sample(0).labels) == {"depth", "semantic"}
+    assert set(open_samples(path, wanted, quiet=True).sample(0).labels) == {"depth", "depth_mask", "semantic"}
     shutil.copytree(path / "labels" / "fake", path / "labels" / "other")
     with pytest.raises(DataError, match="has depth by several teachers: fake, other; name one"):
         open_samples(path, wanted, quiet=True)

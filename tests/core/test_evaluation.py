@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mola_core.cli import main
+from mola_core.contracts.bundle import MANIFEST
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S
 from mola_core.contracts.errors import ChunkRejectedError
 from mola_core.contracts.io_spec import CameraView, DataContract, IoSpec
@@ -17,7 +18,7 @@ from mola_core.evaluation.campaign import Campaign, run_episode
 from mola_core.evaluation.conditions import Conditions
 from mola_core.evaluation.errors import EvaluationError
 from mola_core.evaluation.figures import rate_figures
-from mola_core.evaluation.policies import PolicyChoice, identity_of, open_policy
+from mola_core.evaluation.policies import CHECKPOINT_FILE, PolicyChoice, identity_of, open_policy
 from mola_core.evaluation.results import ResultsFile
 from mola_core.evaluation.rollout import Episode, Rollout, RolloutSettings, roll_out
 from mola_core.evaluation.sources import HoldingSource, PolicySource
@@ -296,6 +297,15 @@ def test_results_under_other_conditions_or_damaged_are_refused(tmp_path: Path) -
         opened(path)
 
 
+def test_numbers_of_steps_are_conditions_and_leave_the_key_alone_where_unsaid(tmp_path: Path) -> None:
+    assert CONDITIONS.key == "d85a3b36c2c0", "of results that were written before there was a choice"
+    asked = [CONDITIONS, replace(CONDITIONS, video_steps=2), replace(CONDITIONS, action_steps=2)]
+    assert len({each.key for each in asked}) == 3
+    opened(tmp_path / "results.jsonl").add(rollout(1))
+    with pytest.raises(EvaluationError, match="video_steps None against 2; choose another --out"):
+        opened(tmp_path / "results.jsonl", asked[1])
+
+
 def test_figures_have_a_row_for_each_task_and_one_for_all() -> None:
     rows = rate_figures([rollout(1), rollout(2, success=False), rollout(1, task="push"), rollout(2, task="push")])
     assert [(row.task, row.successes, row.trials) for row in rows] == [("lift", 1, 2), ("push", 2, 2), ("all", 3, 4)]
@@ -326,8 +336,28 @@ def test_a_bundle_cannot_be_looked_into(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("file", "model", "steps", "said"),
+    [
+        (MANIFEST, {}, {"video_steps": 2}, "--video-steps 2: the steps of bundle .* were fixed on export; give the checkpoint"),
+        (MANIFEST, {}, {"action_steps": 3}, "--action-steps 3: the steps of bundle"),
+        (CHECKPOINT_FILE, {"backbone": None}, {"video_steps": 2}, "--video-steps 2: .* imagines nothing; leave the option out"),
+        (CHECKPOINT_FILE, {"head": {"kind": "ar"}}, {"action_steps": 3}, "--action-steps 3: .* without steps; leave the option out"),
+    ],
+)  # fmt: skip
+def test_steps_that_a_policy_does_not_take_are_refused(
+    file: str, model: dict[str, object], steps: dict[str, int], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text(json.dumps({"digest": "abcdef0123456789ff", "recipe": {"model": model}}))
+    with pytest.raises(EvaluationError, match=said):
+        identity_of(PolicyChoice(str(tmp_path), **steps))
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--video-steps", "0"], "--video-steps 0 is outside 1..1000"),
+        (["--action-steps", "2000"], "--action-steps 2000 is outside 1..1000"),
+        (["--video-steps", "2"], "--policy hold computes nothing in steps: leave --video-steps 2 out"),
         (["--trials", "0"], "--trials 0 is outside"),
         (["--seeds", "5:5"], "holds no seeds"),
         (["--seeds", "a:b"], "not A:B or A with whole numbers"),

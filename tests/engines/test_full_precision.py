@@ -18,6 +18,8 @@ from mola_core.export.precision_search import parts_to_keep
 from mola_core.export.reference import golden_of
 from mola_core.export.stages import StageModule, StageOptions, stages_of
 from mola_core.export.torch_engine import TorchEngine
+from mola_core.nets.config import CodebookConfig, IdmConfig
+from mola_core.nets.idm import Idm
 from mola_core.runtime import golden as goldens
 from mola_core.runtime.golden import Tolerance
 from mola_core.runtime.stages import Stage
@@ -49,6 +51,34 @@ def test_a_part_computes_in_full_precision_and_nobody_outside_notices() -> None:
         expected = low.second(mixed.first.forward(x.bfloat16().float()).bfloat16())
     assert torch.equal(out, expected)
     assert not torch.equal(out, low(x.bfloat16()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_what_half_precision_would_round_away_keeps_its_digits(dtype: torch.dtype) -> None:
+    """Vectors that differ from picture to picture in the third digit only, and are told apart by standardising them."""
+    torch.manual_seed(0)
+    codebook = CodebookConfig(size=8, width=4, standardised=True)
+    config = IdmConfig(num_queries=2, layers=1, width=16, heads=2, mlp_width=16, codebook=codebook)
+    whole = Idm(config, token_width=16, num_tokens=3).eval()
+    assert whole.standard is not None
+    whole.standard.running_var.fill_(1e-9)  # less than the smallest half
+    low = copy.deepcopy(whole)
+    narrow(low, dtype)
+    assert low.transformer.enter.weight.dtype == dtype
+    for name in ("down", "standard", "codebook"):
+        for key, value in low.get_submodule(name).state_dict().items():
+            assert torch.equal(value, whole.get_submodule(name).state_dict()[key])
+    now, future = torch.randn(2, 5, 3, 16).to(dtype)
+    told = low(now, future)
+    assert told.embeddings.dtype == dtype
+    assert bool(told.embeddings.isfinite().all())
+
+
+def test_bf16_is_not_compared_by_a_runtime_that_has_none() -> None:
+    options = StageOptions(precision="bf16")
+    with pytest.raises(ExportError, match=r"bf16 cannot be compared with torch here: .* give --no-check"):
+        ExportPlan(name="micro", version="1", options=options)
+    assert ExportPlan(name="micro", version="1", options=options, check=False).options == options
 
 
 def test_parts_that_are_not_there_or_twice_are_refused() -> None:

@@ -21,6 +21,7 @@ from mola_core.nets.config import (
 )
 from mola_core.nets.mola import Mola, NetObservation
 from mola_core.nets.protocols import Instruction
+from mola_core.training.draws import Draws
 
 torch.set_num_threads(1)
 
@@ -60,6 +61,11 @@ TINY = MolaConfig(
     ),
     head=FlowHeadConfig(dit=DIT, steps=4),
 )
+
+
+def drawn(batch: int, *, first: int = 0, seed: int = 3) -> Draws:
+    """For the items ``first`` … ``first + batch - 1`` of a batch."""
+    return Draws(seed=seed, places=range(first, first + batch), device=torch.device("cpu"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,18 @@
 """Action heads: each learns a distribution that a mean would miss, and repeats itself given its noise."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from mola_core.nets.ar_head import ArHead
-from mola_core.nets.config import ArHeadConfig, EdmHeadConfig, FlowHeadConfig
+from mola_core.nets.config import ArHeadConfig, DdpmHeadConfig, EdmHeadConfig, FlowHeadConfig
+from mola_core.nets.ddpm_head import DdpmHead, squared_cosine
 from mola_core.nets.dit import HeadSizes
 from mola_core.nets.edm_head import EdmHead
 from mola_core.nets.flow_head import FlowHead, Prefix
 from mola_core.nets.protocols import HeadCondition, Instruction
-from tests.nets.conftest import DIT
+from tests.nets.conftest import DIT, drawn
 
 SIZES = HeadSizes(
     action_size=1,
@@ -26,6 +29,7 @@ SIZES = HeadSizes(
 HEADS = {
     "flow": lambda: FlowHead(FlowHeadConfig(dit=DIT, steps=10), SIZES),
     "edm": lambda: EdmHead(EdmHeadConfig(dit=DIT), SIZES),
+    "ddpm": lambda: DdpmHead(DdpmHeadConfig(dit=DIT), SIZES),
     "ar": lambda: ArHead(ArHeadConfig(dit=DIT, bins=16), SIZES),
 }
 
@@ -48,9 +52,10 @@ def told(batch, signs=0.0):
 def trained(head, *, steps, draw):
     head.train()
     optimizer = torch.optim.AdamW(head.parameters(), lr=3e-3)
-    for _ in range(steps):
+    for step in range(steps):
         actions, condition = draw()
-        loss = head.loss(actions, mask=torch.ones(actions.shape[:2], dtype=torch.bool), condition=condition)
+        mask = torch.ones(actions.shape[:2], dtype=torch.bool)
+        loss = head.loss(actions, mask=mask, condition=condition, draws=drawn(len(actions), seed=step))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -71,7 +76,7 @@ def two_way_head():
     def make(name):
         if name not in made:
             torch.manual_seed(7)
-            made[name] = trained((HEADS | SHOWN_PREFIXES)[name](), steps=200, draw=two_ways)
+            made[name] = trained((HEADS | SHOWN_PREFIXES)[name](), steps=300, draw=two_ways)
         return made[name]
 
     return make
@@ -124,14 +129,46 @@ def test_a_sample_counts_by_its_weight(name):
     mask = torch.ones(actions.shape[:2], dtype=torch.bool)
 
     def loss(weight):
-        torch.manual_seed(1)
-        return head.loss(actions, mask=mask, condition=condition, weight=weight)
+        return head.loss(actions, mask=mask, condition=condition, draws=drawn(4), weight=weight)
 
     parts = [loss(4.0 * torch.eye(4)[sample]) for sample in range(4)]
     assert not torch.isclose(parts[0], parts[1])
     torch.testing.assert_close(loss(None), torch.stack(parts).mean())
     torch.testing.assert_close(loss(torch.ones(4)), loss(None))
     torch.testing.assert_close(loss(torch.tensor([4.0, 0.0, 0.0, 0.0])), parts[0])
+
+
+WITHHELD = DIT.model_copy(update={"state_dropout": 0.5})
+SHARED = {
+    "flow": lambda: FlowHead(FlowHeadConfig(dit=WITHHELD, draws=3, max_prefix=3), SIZES),
+    "edm": lambda: EdmHead(EdmHeadConfig(dit=WITHHELD), SIZES),
+    "ddpm": lambda: DdpmHead(DdpmHeadConfig(dit=WITHHELD), SIZES),
+    "ar": lambda: ArHead(ArHeadConfig(dit=WITHHELD, bins=16), SIZES),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_parts_of_a_batch_average_to_the_loss_of_the_whole(name):
+    """However unevenly their rows are real, and whoever's state is withheld."""
+    head = SHARED[name]().train()
+    for parameter in head.parameters():  # gates that start at zero would hide what lies behind them
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    actions = 0.5 * torch.randn(6, 4, 1)
+    mask = torch.arange(4)[None] < torch.tensor([4, 4, 4, 1, 2, 1])[:, None]
+
+    def loss(items, **count):
+        condition = dataclasses.replace(told(len(items)), state=torch.ones(len(items), 2))
+        draws = drawn(len(items), first=items.start)
+        rows = slice(items.start, items.stop)
+        taught = head.counted(mask[rows], draws=draws)
+        return head.loss(actions[rows], mask=mask[rows], condition=condition, draws=draws, **count), taught
+
+    whole, taught = loss(range(6))
+    halves = [loss(items, count=taught / 2) for items in (range(3), range(3, 6))]
+    assert sum(count for _, count in halves) == taught
+    torch.testing.assert_close((halves[0][0] + halves[1][0]) / 2, whole)
+    alone = [loss(items)[0] for items in (range(3), range(3, 6))]
+    assert not torch.isclose((alone[0] + alone[1]) / 2, whole)  # the mean of means is another
 
 
 def test_a_chunk_continues_its_settled_rows(two_way_head):
@@ -148,6 +185,31 @@ def test_a_chunk_continues_its_settled_rows(two_way_head):
     assert follows > 0.95
     with pytest.raises(ValueError, match="shown no settled rows in training"):
         two_way_head("flow").sample(told(100), noise=torch.randn(100, 4, 1), steps=10, prefix=prefix)
+
+
+def test_noise_is_taken_away_as_by_the_published_schedulers():
+    """Ten strides over a hundred levels, beside diffusers' own DDIM with its guesses cut as ours are."""
+    from diffusers import DDIMScheduler  # noqa: PLC0415  # seconds to import
+
+    theirs = DDIMScheduler(
+        num_train_timesteps=100,
+        beta_schedule="squaredcos_cap_v2",
+        clip_sample=True,
+        clip_sample_range=1.5,
+        timestep_spacing="trailing",
+    )
+    torch.testing.assert_close(torch.tensor(squared_cosine(100)), theirs.alphas_cumprod, rtol=1e-4, atol=1e-9)
+    head, noise = HEADS["ddpm"]().eval(), torch.randn(3, 4, 1)
+    theirs.set_timesteps(10)
+    with torch.no_grad():
+        context = head.transformer.context(told(3))
+        actions = noise
+        for level in theirs.timesteps:
+            time = (1000 / 99 * level).expand(3, 1).float()
+            found = head.transformer(actions, time=time, context=context)
+            actions = theirs.step(found, level, actions, use_clipped_model_output=True).prev_sample
+        mine = head.sample(told(3), noise=noise, steps=10)
+    torch.testing.assert_close(mine, actions, rtol=1e-3, atol=1e-4)
 
 
 def test_action_bins_cover_their_span():
@@ -171,7 +233,10 @@ def test_several_draws_for_a_condition_steady_the_loss_and_leave_its_mean():
     eight.load_state_dict(one.state_dict())
     with torch.no_grad():
         losses = [
-            torch.stack([head.loss(actions, mask=mask, condition=told(4)) for _ in range(200)]) for head in (one, eight)
+            torch.stack(
+                [head.loss(actions, mask=mask, condition=told(4), draws=drawn(4, seed=step)) for step in range(200)]
+            )
+            for head in (one, eight)
         ]
     assert losses[1].std() < 0.6 * losses[0].std()
     assert abs(losses[1].mean() - losses[0].mean()) < 4 * losses[0].std() / 200**0.5

@@ -15,7 +15,7 @@ from mola_core.nets.config import (
     PixelTokensConfig,
 )
 from mola_core.nets.mola import build_mola, build_pretraining
-from tests.nets.conftest import DIT, IDM, TINY
+from tests.nets.conftest import DIT, IDM, TINY, drawn
 
 ENCODER = ImageEncoderConfig(height=32, width=48, widths=(8, 16), token_width=32)
 VARIANTS = {
@@ -94,6 +94,7 @@ def test_the_policy_loss_reaches_every_weight_of_stage_three(config, seen, video
         imagination=imagination,
         actions=torch.randn(2, config.horizon, config.action_size),
         mask=torch.ones(2, config.horizon, dtype=torch.bool),
+        draws=drawn(2),
     )
     torch.stack(list(losses.values())).sum().backward()
 
@@ -118,8 +119,9 @@ def test_rows_beyond_the_episode_do_not_count(tiny, seen, video_noise):
     mask = torch.tensor([[True, True, True, False, False]] * 2)
 
     def loss(rows):
-        torch.manual_seed(3)
-        return model.policy_loss(observation, imagination=imagination, actions=rows, mask=mask)["action"]
+        return model.policy_loss(observation, imagination=imagination, actions=rows, mask=mask, draws=drawn(2))[
+            "action"
+        ]
 
     changed = actions.clone()
     changed[:, 4] += 5.0  # of the last row, which no earlier one sees here

@@ -26,9 +26,14 @@ def write_blobs(
     scale: float = 1.0,
     classes: tuple[int, int] = (1, 2),
     led: int = 0,
+    enlarged: int = 1,
 ) -> Path:
-    """Each episode moves a blob, and the tool ``scale`` decimetres, one way or the other as told; ``led`` rows are no example."""
-    writer = LeRobotWriter(path, contract=contract, cameras=dict.fromkeys(contract.cameras, (WIDTH, HEIGHT)))
+    """Each episode moves a blob, and the tool ``scale`` decimetres, one way or the other as told; ``led`` rows are no example.
+
+    Every pixel stands ``enlarged`` times beside and below itself.
+    """
+    size = (WIDTH * enlarged, HEIGHT * enlarged)
+    writer = LeRobotWriter(path, contract=contract, cameras=dict.fromkeys(contract.cameras, size))
     for episode in range(episodes):
         sign = 1.0 if episode % 2 else -1.0
         for row in range(LENGTH):
@@ -40,7 +45,8 @@ def write_blobs(
             state[6:9] = (0.1 * scale * x, 0.4, 0.2)
             state[9:12] = (0.0, 3.1, 0.0)
             action = np.concatenate([state[6:12], [float(row > LENGTH // 2)]]).astype(np.float32)
-            writer.add_row(state=state, action=action, images=dict.fromkeys(contract.cameras, image))
+            picture = image.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+            writer.add_row(state=state, action=action, images=dict.fromkeys(contract.cameras, picture))
         writer.end_episode(INSTRUCTIONS[episode % 2], mistakes=[[0, led]] if led else [])
     writer.finalize()
     if labelled:

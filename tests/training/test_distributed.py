@@ -1,16 +1,13 @@
 """Two processes over gloo compute what one does."""
 
 import dataclasses
-import multiprocessing
-import os
-import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from training_fakes import Line, LineSource, StopAfter, line_stage, stage_spec, surroundings
+from two_processes import in_two_processes
 
 from mola_core.contracts.errors import ConfigError
 from mola_core.training.caches import CacheSpec, cached_array
@@ -19,31 +16,6 @@ from mola_core.training.distributed import World, join_world
 from mola_core.training.loop import NonFiniteLossError, StoppedError, run_stage
 from mola_core.training.metrics import read_metrics
 from mola_core.training.progress import SilentReporter
-
-
-def in_two_processes(work: Callable[[World], None], *, spread: str = "replicate") -> list[int | None]:
-    """Exit codes of both."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-
-    def enter(rank: int) -> None:
-        os.environ.update(
-            RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
-        )
-        torch.set_num_threads(1)
-        with join_world(device="cpu", spread=spread) as world:
-            work(world)
-
-    context = multiprocessing.get_context("fork")
-    children = [context.Process(target=enter, args=(rank,)) for rank in range(2)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(120)
-        if child.is_alive():
-            child.kill()
-    return [child.exitcode for child in children]
 
 
 def losses(folder: Path) -> list[float]:
@@ -73,9 +45,9 @@ class Convolved(Line):
         super().__init__()
         self.model["kernel"] = torch.nn.Conv2d(2, 2, 3, padding=1)
 
-    def forward(self, batch, draws):
+    def forward(self, batch, draws, whole):
         x = batch["x"].reshape(-1, 1, 2, 2).repeat(1, 2, 1, 1)
-        return super().forward(batch | {"x": self.model["kernel"](x)[:, 0].flatten(1)}, draws)
+        return super().forward(batch | {"x": self.model["kernel"](x)[:, 0].flatten(1)}, draws, whole)
 
 
 @pytest.mark.parametrize("spread", ["replicate", "shard"])

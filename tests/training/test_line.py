@@ -9,16 +9,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from line_data import write_blobs
+from line_data import INSTRUCTIONS, write_blobs
 from training_fakes import ONE, StopAfter
 
 from mola_core.cli.dispatch import main
 from mola_core.contracts.errors import ConfigError
 from mola_core.contracts.io_spec import ContractMismatchError, DataContract
 from mola_core.data.errors import DataError
+from mola_core.evaluation.policies import PolicyChoice, open_policy
 from mola_core.nets.language import ClipText
 from mola_core.nets.mola import NetObservation
 from mola_core.nets.protocols import Instruction
+from mola_core.runtime.policy import PolicyObservation
 from mola_core.training.cell_reader import NUM_CLASSES
 from mola_core.training.checkpoint import (
     CheckpointError,
@@ -37,7 +39,7 @@ from mola_core.training.progress import SilentReporter
 from mola_core.training.recipe import Recipe
 from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.changes import with_settings
-from mola_core.training.stage3_policy import weight_within
+from mola_core.training.stage3_policy import nearness
 from mola_core.training.stopping import StopRequest
 from tests.engines.tiny_clip import write_tiny_clip
 
@@ -209,13 +211,59 @@ def test_stage_one_goes_on_from_a_later_checkpoint(blobs: Path, trained: Path, t
 
 
 @pytest.mark.parametrize(
-    "name", ["twin-tiny.diffusion-policy", "twin-tiny.from-scratch", "twin-tiny.frozen", "twin-tiny.single-rgb"]
+    ("name", "stages"),
+    [
+        ("own-encoder", ["policy"]),
+        ("diffusion-policy", ["policy"]),
+        ("from-scratch", ["policy"]),
+        ("frozen", ["policy"]),
+        ("flow-semantic", ["policy"]),
+        ("ar-head", ["policy"]),
+        ("edm-head", ["policy"]),
+        ("release", ["policy"]),
+        ("video-steps-2", ["policy"]),
+        ("single-rgb", ["idm", "policy"]),
+        ("single-multimodal", ["idm", "policy"]),
+        ("direct", ["idm", "policy"]),
+        ("pixels", ["idm", "policy"]),
+    ],
 )
-def test_variants_train(blobs: Path, trained: Path, tmp_path: Path, name: str) -> None:
-    recipe = short(name)
-    stages = ["idm", "policy"] if name.endswith("rgb") else ["policy"]
-    train(run_of(tmp_path, blobs, recipe, base=trained / "idm" / "final", caches=trained / "caches"), stages)
-    assert load_policy_modules(tmp_path / "policy" / "final")[1].recipe == recipe
+def test_variants_train_and_act(blobs: Path, trained: Path, tmp_path: Path, name: str, stages: list[str]) -> None:
+    """Two steps a stage, from the same beginnings."""
+    recipe = short(f"twin-tiny.{name}", *(f"{stage}.steps=2" for stage in stages))
+    final = train(run_of(tmp_path, blobs, recipe, base=trained / "idm" / "final", caches=trained / "caches"), stages)
+    assert load_checkpoint(final).recipe == recipe
+    for stage in stages:
+        assert [line["split"] for line in read_metrics(tmp_path / stage)] == ["training", "validation"]
+    assert np.isfinite(targets_of(PolicyChoice(str(final)))).all()
+
+
+def targets_of(choice: PolicyChoice) -> np.ndarray:
+    """What the policy would do next, of pictures of nothing."""
+    policy = open_policy(choice)
+    io = policy.io_spec
+    view = io.views[0]
+    observation = PolicyObservation(
+        stamp_ns=0,
+        views=dict.fromkeys((view.camera for view in io.views), np.full((view.height, view.width, 3), 90, np.uint8)),
+        state=np.zeros(len(io.contract.state), np.float32),
+        instruction=INSTRUCTIONS[0],
+    )
+    policy.reset(instruction=INSTRUCTIONS[0])
+    answer = policy.act(observation, noise_seed=1)
+    assert answer.targets.shape[0] == io.horizon
+    return answer.targets
+
+
+def test_steps_of_an_evaluation_take_the_place_of_the_recipes(trained: Path, tmp_path: Path) -> None:
+    """Table 10 on a checkpoint that is there."""
+    final = str(trained / "policy" / "final")
+    own = targets_of(PolicyChoice(final))
+    steps = load_checkpoint(trained / "policy" / "final").recipe.model.head.steps
+    np.testing.assert_array_equal(targets_of(PolicyChoice(final, video_steps=1, action_steps=steps)), own)
+    others = [targets_of(PolicyChoice(final, **asked)) for asked in ({"video_steps": 3}, {"action_steps": 1})]
+    assert not any(np.array_equal(other, own) for other in others)
+    assert not np.array_equal(*others)
 
 
 def test_samples_that_move_far_count_less_where_a_reach_is_given(blobs: Path, trained: Path, tmp_path: Path) -> None:
@@ -227,8 +275,7 @@ def test_samples_that_move_far_count_less_where_a_reach_is_given(blobs: Path, tr
     mask = torch.ones(3, 4, dtype=torch.bool)
     mask[1, 2:] = False
     actions[1, 2:] = 50.0  # beyond the episode's end
-    weight = weight_within(actions, mask=mask, reach=0.1)
-    torch.testing.assert_close(weight, torch.tensor([1.0, 0.5, 0.2]) / (1.7 / 3))
+    torch.testing.assert_close(nearness(actions, mask=mask, reach=0.1), torch.tensor([1.0, 0.5, 0.2]))
 
 
 def test_a_learned_autoencoder_comes_first(blobs: Path, tmp_path: Path) -> None:
@@ -453,8 +500,8 @@ def test_a_folder_of_another_recipe_is_refused(blobs: Path, trained: Path) -> No
 
 
 def test_a_recipe_without_that_stage_is_refused(blobs: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"recipe twin-tiny\.diffusion-policy has none of the stages idm"):
-        train(run_of(tmp_path, blobs, short("twin-tiny.diffusion-policy")), ["idm"])
+    with pytest.raises(ConfigError, match=r"recipe twin-tiny\.own-encoder has none of the stages idm"):
+        train(run_of(tmp_path, blobs, short("twin-tiny.own-encoder")), ["idm"])
 
 
 def test_the_command_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,8 +122,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch_saved(tmp_path: Path) ->
 
 def test_a_gradient_that_is_not_finite_stops_as_well(tmp_path: Path) -> None:
     class Root(Line):
-        def forward(self, batch, draws):
-            losses = super().forward(batch, draws)
+        def forward(self, batch, draws, whole):
+            losses = super().forward(batch, draws, whole)
             zero = self.model["head"].bias.sum() * 0.0
             return {"loss": losses["loss"] + zero.abs().sqrt()}  # infinite slope at zero
 
@@ -202,7 +202,7 @@ class Deep(Line):
         super().__init__()
         self.model["blocks"] = torch.nn.ModuleList(Counted(8, 8) for _ in range(2))
 
-    def forward(self, batch, draws):
+    def forward(self, batch, draws, whole):
         hidden = self.model["body"](batch["x"])
         for block in self.model["blocks"]:
             hidden = torch.tanh(block(hidden))

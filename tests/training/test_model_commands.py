@@ -6,18 +6,24 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from line_data import write_blobs
 from safetensors.torch import save_file
 
 from mola_core.cli import main
 from mola_core.contracts.errors import UnsupportedError
+from mola_core.data.opening import open_samples
+from mola_core.data.statistics import normalization_of
 from mola_core.nets.building import build_backbone
 from mola_core.nets.config import EdmHeadConfig, FeatureTokensConfig, MolaConfig, SvdConfig, VideoFormerConfig
 from mola_core.nets.mola import build_mola
 from mola_core.training import recipes
 from mola_core.training.checkpoint import load_checkpoint, model_weights
+from mola_core.training.pipeline import stage_after
 from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.changes import changed
 from mola_core.training.stage1_video import video_stage
+from mola_core.training.stage3_policy import policy_window
+from tests.engines.tiny_clip import write_tiny_clip
 from tests.nets import published
 from tests.nets.conftest import DIT, IDM, TINY
 from tests.nets.test_imagination import WAN
@@ -42,7 +48,7 @@ def small_release():
     model = MolaConfig(
         horizon=full.io.horizon,
         state_size=0,
-        language=TINY.language,
+        language=TINY.language.model_copy(update={"encoder": "clip"}),
         backbone=backbone,
         visual=VideoFormerConfig(width=32, depth=1, heads=2, head_width=16, queries_per_frame=2),
         mixture=TINY.mixture.model_copy(update={"tokens": FeatureTokensConfig(width=24, future_frame=2), "idm": IDM}),
@@ -104,7 +110,7 @@ def test_show_counts_parts_and_work(capsys):
 def test_show_prints_a_table(capsys):
     status, text = run(capsys, "show", "--recipe", "twin-tiny.diffusion-policy")
     assert status == 0
-    assert re.search(r"head .*FlowHead", text)
+    assert re.search(r"head .*DdpmHead", text)
 
 
 def test_an_unknown_recipe_is_one_line(capsys):
@@ -127,6 +133,45 @@ def test_everything_published_becomes_a_checkpoint_that_stage_three_starts_from(
     assert checkpoint.normalization is None
     assert checkpoint.language_digest is None  # which weights of CLIP the release was trained with it does not say
     assert model_weights(checkpoint).keys() == build_mola(release.model).state_dict().keys()
+    data = write_blobs(
+        tmp_path / "demonstrations", contract=release.io.contract, episodes=3, labelled=False, enlarged=2
+    )
+    assert train_on(text, data, tmp_path) == 0, capsys.readouterr().err
+    trained = load_checkpoint(tmp_path / "run" / "policy" / "final")
+    assert trained.normalization == normalization_of([policy_samples(data, release)])
+    before, after = model_weights(checkpoint), model_weights(trained)
+    assert torch.equal(before["backbone.unet.conv_in.weight"], after["backbone.unet.conv_in.weight"])
+    head = [name for name in before if name.startswith("head.") and before[name].ndim == 2]
+    assert all(0.0 < float((after[name] - before[name]).abs().max()) < 0.01 for name in head), "it goes on from there"
+
+
+def train_on(text, data, tmp_path):
+    """Two steps of the command that the import has named."""
+    command = text.partition("next: mola ")[2].split()
+    assert command[-2:] == ["--data", "…"]
+    clip = write_tiny_clip(tmp_path / "clip", width=TINY.language.token_width, pooled=TINY.language.pooled_width)
+    settings = ("policy.steps=2", "policy.epochs=null", "policy.batch_size=2", "validation_share=0.34")
+    words = [*command[:-1], f"demonstrations={data}", "--out", tmp_path / "run", "--language-weights", clip]
+    return main([str(word) for word in (*words, *(word for each in settings for word in ("--set", each)))])
+
+
+def policy_samples(data, recipe):
+    return open_samples(data, policy_window(recipe.io), cached=False, split="train", validation_share=0.34)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "command"),
+    [
+        ("full.release", "video", "stage2"),
+        ("full.release", "idm", "stage3"),
+        ("full.release", "policy", "stage3"),
+        ("full.wan", "video", "stage3"),
+        ("full.vpp-like", "video", "stage3"),
+        ("twin.unet", "autoencoder", "stage1"),
+    ],
+)
+def test_the_command_that_follows_is_of_a_stage_that_the_recipe_has(recipe, stage, command):
+    assert stage_after(stage, recipe_named(recipe)) == command
 
 
 def test_the_models_of_stage_two_make_a_checkpoint_with_fresh_tokens(capsys, release, video, tmp_path):

@@ -1,8 +1,12 @@
+import json
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mola_core.cli import main
 from mola_core.contracts.errors import ConfigError
+from mola_core.nets.config import PixelTokensConfig
 from mola_core.nets.mola import build_mola
 from mola_core.training.naming import all_but, under
 from mola_core.training.recipe import CosineSchedule, OptimizerSpec, PolicyStage
@@ -57,6 +61,47 @@ def test_settings_that_cannot_be_meant_are_refused(setting: str, message: str) -
     recipe = recipe_named("twin-tiny")
     with pytest.raises(ConfigError, match=message):
         with_settings(recipe, [setting])
+
+
+def test_the_hint_at_all_settings_is_a_command_that_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(
+        ConfigError, match="has no setting 'zzzz'; mola train recipes twin-tiny shows them all"
+    ) as caught:
+        with_settings(recipe_named("twin-tiny"), ["zzzz=1"])
+    command = str(caught.value).partition("; mola ")[2].removesuffix(" shows them all")
+    assert main(command.split()) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "twin-tiny"
+
+
+def test_a_part_of_another_kind_takes_the_place_of_the_whole_part() -> None:
+    tiny = recipe_named("twin-tiny")
+    tokens = with_settings(tiny, ['model.mixture.tokens={"kind":"pixels","future_frame":2}']).model.mixture.tokens
+    assert tokens == PixelTokensConfig(future_frame=2)
+    settings = ["model.mixture.tokens.kind=pixels", "model.mixture.tokens.depth=2"]
+    assert with_settings(tiny, settings).model.mixture.tokens == PixelTokensConfig(depth=2)
+    assert with_settings(tiny, settings[::-1]).model.mixture.tokens == PixelTokensConfig(depth=2)
+    with pytest.raises(ConfigError, match=r"pixels\.now_frame: Extra inputs are not permitted"):
+        with_settings(tiny, [*settings, "model.mixture.tokens.now_frame=1"])
+    same = with_settings(tiny, ['model.mixture.tokens={"kind":"features","patch":4}']).model.mixture.tokens
+    assert same == tiny.model.mixture.tokens.model_copy(update={"patch": 4}), "of the same kind the rest stays"
+
+
+def test_pixels_look_at_the_frames_that_features_were_of() -> None:
+    for name in ("twin-tiny", "twin", "full"):
+        before, after = recipe_named(name), recipe_named(f"{name}.pixels")
+        tokens, features = after.model.mixture.tokens, before.model.mixture.tokens
+        assert (tokens.kind, tokens.cameras, tokens.future_frame) == ("pixels", features.cameras, features.future_frame)
+        assert after.idm.imagined_share == 0.0
+        assert not after.policy.cache_features
+
+
+def test_diffusion_policy_has_one_loss_and_no_imagination() -> None:
+    recipe = recipe_named("twin.diffusion-policy")
+    assert (recipe.model.backbone, recipe.model.mixture, recipe.idm, recipe.video) == (None, None, None, None)
+    assert (recipe.model.head.kind, recipe.model.head.levels, recipe.model.head.steps) == ("ddpm", 100, 16)
+    policy = recipe.policy
+    assert (policy.readout_weight, policy.semantic_weight, policy.referred_weight, policy.openings) == (0, 0, 0, None)
+    assert recipe_named("twin.own-encoder").model.head == recipe_named("twin").model.head
 
 
 def test_an_unknown_recipe_suggests_the_nearest() -> None:

@@ -50,7 +50,7 @@ class Line(nn.Module):
         self.helper = nn.Dropout(dropout)
         self.seen: list[int] = []
 
-    def forward(self, batch: Batch, draws) -> dict[str, torch.Tensor]:
+    def forward(self, batch: Batch, draws, whole) -> dict[str, torch.Tensor]:
         self.seen += batch["index"].tolist()
         x = batch["x"] + 0.1 * draws.normal("noise", (4,))
         hidden = torch.tanh(self.model["body"](x) + self.model["frozen"](x))

@@ -8,6 +8,7 @@ import pytest
 from mola_core.cli import main
 
 SITE = Path(__file__).parents[2] / "launch/sites/twin.yaml"
+LIMIT_S = 1.5
 SHORT = {"video.steps": 20, "idm.steps": 6, "policy.steps": 20, "idm.batch_size": 8, "validation_share": 0.3}
 
 
@@ -20,9 +21,16 @@ def test_demonstrations_become_a_score(tmp_path: Path, capsys: pytest.CaptureFix
     policy = run / "policy" / "final"
     words = ["eval", "twin", "--policy", str(policy), "--task", "press_button", "--site", str(SITE), "--out", str(out)]
     capsys.readouterr()
-    assert main([*words, "--seeds", "0:1", "--time-limit-s", "1.5", "--workers", "1", "--json"]) == 0
+    assert main([*words, "--seeds", "0:2", "--time-limit-s", f"{LIMIT_S}", "--workers", "1", "--json"]) == 0
     (cell,) = json.loads(capsys.readouterr().out)["figures"]["cells"]
-    assert cell["tasks"][0]["trials"] == 1
-    (rollout,) = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines() if "chunks" in line]
-    assert rollout["chunks"] == 3
-    assert rollout["outcome"].startswith("time limit of 1.5 s: not pressed"), rollout["outcome"]
+    rollouts = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines() if "chunks" in line]
+    assert [rollout["seed"] for rollout in rollouts] == [0, 1]
+    for (
+        rollout
+    ) in rollouts:  # what so short a training makes of the arm is anybody's guess; that it was asked and judged is not
+        assert rollout["outcome"]
+        assert 1 <= rollout["chunks"] <= 3
+        assert 0.0 < rollout["duration_s"] <= LIMIT_S
+    (row,) = [row for row in cell["tasks"] if row["task"] == "press_button"]
+    assert (row["trials"], row["successes"]) == (2, sum(rollout["success"] for rollout in rollouts))
+    assert [bool(rollout["success"]) for rollout in rollouts].count(False) == len(row["failures"])

@@ -54,7 +54,7 @@ class RigidSceneInfo(_Record):
 class MapsInfo(_Record):
     """Maps from a picture model. Arrays of an episode of R rows, by what is in ``labels``:
 
-    ``depth/CAMERA`` uint16 [R, h, w], 0 unknown, times ``depth_scale/CAMERA`` float32 [R] in the model's own unit;
+    ``depth/CAMERA`` uint16 [R, h, w], 0 unknown, times ``depth_scale/CAMERA`` float32 [R] in ``depth_unit``;
     ``semantic/CAMERA`` int8 [R, h, w, D] times ``semantic_scale/CAMERA`` float32 [R, D];
     ``flow+K/CAMERA`` int16 [R, h, w, 2], from each row to the one K later, in ``flow_unit`` fractions of the view, and
     ``flow_known+K/CAMERA`` uint8 [R, h, w].
@@ -68,6 +68,9 @@ class MapsInfo(_Record):
     labels: tuple[str, ...]
     sizes: dict[str, tuple[int, int]]
     """(width, height) of the maps of each camera."""
+    depth_unit: Literal["metres", "relative"] = "relative"
+    """``relative``: inverse depth up to a factor and an offset of each frame's own (:mod:`.relative_depth`), as monocular models give
+    it, and as all maps were before this was said."""
     flow_offsets: tuple[int, ...] = ()
     flow_unit: float = Field(default=2.0**-13, gt=0.0)
 

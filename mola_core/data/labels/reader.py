@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float32, Int
 from mola_core.cli.progress import Progress
 from mola_core.data.errors import DataError
 from mola_core.data.labels.info import LabelInfo, MapsInfo, RigidSceneInfo
+from mola_core.data.labels.relative_depth import standardised
 from mola_core.data.labels.rigid_flow import Flow, Poses, rigid_flow
 from mola_core.data.labels.store import LabelFolder
 from mola_core.data.row_cache import INDEX, Block, RowCache, build_cache, open_cache
@@ -21,6 +22,11 @@ _NUM_GEOMS = 256
 class LabelReader(Protocol):
     """Labels of one dataset, as :attr:`mola_core.data.sample.Sample.labels` describes them."""
 
+    @property
+    def relative(self) -> tuple[str, ...]:
+        """Labels that have no unit: each frame is on a scale of its own."""
+        ...
+
     def labels(
         self,
         names: Sequence[str],
@@ -29,7 +35,7 @@ class LabelReader(Protocol):
         rows: Int[np.ndarray, "1+T"],
         present: Bool[np.ndarray, "1+T"],
     ) -> Labels:
-        """Of the dataset's ``rows``, now first; ``present`` is false beyond the end of the episode."""
+        """Of the dataset's ``rows``, now first; ``present`` is false beyond the end of the episode. What has a mask comes with it."""
         ...
 
 
@@ -49,17 +55,7 @@ def open_labels(
         DataError: no such labels, some are missing, or they lack one of ``wanted``.
     """
     folder = LabelFolder(dataset, teacher=teacher)
-    info = folder.info()
-    lacking = set(wanted) - set(info.labels)
-    if lacking:
-        raise DataError(
-            f"{folder.path} has no {', '.join(sorted(lacking))}; it has {', '.join(info.labels)}; choose another teacher"
-        )
-    missing = [episode for episode in range(num_episodes) if not folder.has(episode)]
-    if missing:
-        raise DataError(
-            f"{folder.path} lacks {len(missing)} of {num_episodes} episodes, the first is {missing[0]}; go on with: mola data label"
-        )
+    info = folder.require(wanted, num_episodes=num_episodes)
     path = cache_folder / f"{dataset.name}-{digest}-labels-{teacher}"
     cache = (
         open_cache(path)
@@ -96,6 +92,10 @@ class JoinedReader:
     def __init__(self, readers: Mapping[str, LabelReader]) -> None:
         self._readers = readers
 
+    @property
+    def relative(self) -> tuple[str, ...]:
+        return tuple(name for name, reader in self._readers.items() if name in reader.relative)
+
     def labels(
         self,
         names: Sequence[str],
@@ -113,6 +113,8 @@ class JoinedReader:
 class RigidSceneReader:
     """Exact labels of a simulator."""
 
+    relative = ()
+
     def __init__(self, info: RigidSceneInfo, cache: RowCache) -> None:
         self._info, self._arrays = info, cache.arrays
         self._classes = _table(info.class_of_geom, missing=0).astype(np.uint8)
@@ -128,10 +130,9 @@ class RigidSceneReader:
     ) -> Labels:
         labels: Labels = {}
         if "depth" in names:
-            unit = np.float32(self._info.depth_unit_m)
-            labels["depth"] = np.stack([self._arrays[f"depth/{name}"][rows] * unit for name in cameras]).astype(
-                np.float32
-            )
+            counts = np.stack([self._arrays[f"depth/{name}"][rows] for name in cameras])
+            labels["depth"] = (counts * np.float32(self._info.depth_unit_m)).astype(np.float32)
+            labels["depth_mask"] = counts > 0
         if not {"semantic", "referred"}.isdisjoint(names):
             shown = np.stack([self._classes[self._arrays[f"geom/{name}"][rows]] for name in cameras])  # C 1+T h w
             if "semantic" in names:
@@ -168,6 +169,10 @@ class MapsReader:
     def __init__(self, info: MapsInfo, cache: RowCache) -> None:
         self._info, self._arrays = info, cache.arrays
 
+    @property
+    def relative(self) -> tuple[str, ...]:
+        return ("depth",) if self._info.depth_unit == "relative" and "depth" in self._info.labels else ()
+
     def labels(
         self,
         names: Sequence[str],
@@ -177,16 +182,27 @@ class MapsReader:
         present: Bool[np.ndarray, "1+T"],
     ) -> Labels:
         labels: Labels = {}
-        for name in ("depth", "semantic"):
-            if name in names:
-                labels[name] = np.stack([self._scaled(name, camera, rows) for camera in cameras])
+        if "depth" in names:
+            known = [self._arrays[f"depth/{camera}"][rows] > 0 for camera in cameras]
+            labels["depth"] = np.stack(
+                [self._depth(one, rows, there) for one, there in zip(cameras, known, strict=True)]
+            )
+            labels["depth_mask"] = np.stack(known)
+        if "semantic" in names:
+            labels["semantic"] = np.stack([self._scaled("semantic", camera, rows) for camera in cameras])
         if "flow" in names:
             offsets = self._offsets(rows, present)
             flow = self._of_pairs("flow", cameras, row=int(rows[0]), offsets=offsets)
             labels["flow"] = flow * np.float32(self._info.flow_unit)
-            known = self._of_pairs("flow_known", cameras, row=int(rows[0]), offsets=offsets)
-            labels["flow_mask"] = (known > 0) & present[1:, None, None]
+            tracked = self._of_pairs("flow_known", cameras, row=int(rows[0]), offsets=offsets)
+            labels["flow_mask"] = (tracked > 0) & present[1:, None, None]
         return labels
+
+    def _depth(
+        self, camera: str, rows: Int[np.ndarray, "1+T"], known: Bool[np.ndarray, "1+T h w"]
+    ) -> Float32[np.ndarray, "1+T h w"]:
+        depth = self._scaled("depth", camera, rows)
+        return standardised(depth, known=known) if "depth" in self.relative else depth
 
     def _scaled(self, name: str, camera: str, rows: Int[np.ndarray, "1+T"]) -> Float32[np.ndarray, "1+T h w *D"]:
         counts, scale = self._arrays[f"{name}/{camera}"][rows], self._arrays[f"{name}_scale/{camera}"][rows]

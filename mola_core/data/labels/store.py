@@ -52,6 +52,20 @@ def load_arrays(path: Path) -> dict[str, Shaped[np.ndarray, "rows *shape"]]:
         raise BadFileError(path, f"no readable labels ({error})") from error
 
 
+def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """What :func:`load_arrays` would give, by shapes alone: the file's header is read, and held against its length.
+
+    Raises:
+        BadFileError: missing, truncated or damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            said = json.loads(file.metadata()["arrays"])
+        return {name: tuple(shape) for name, (_dtype, shape) in said.items()}
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise BadFileError(path, f"no readable labels ({error})") from error
+
+
 def teachers_of(dataset: Path, wanted: Sequence[str]) -> dict[str, str]:
     """The one teacher beside ``dataset`` for each label.
 
@@ -102,6 +116,25 @@ class LabelFolder:
             return _INFO.validate_json(path.read_bytes())
         except ValidationError as error:
             raise BadFileError(path, f"not a description of labels: {error.errors()[0]['msg']}") from error
+
+    def require(self, wanted: Sequence[str], *, num_episodes: int) -> LabelInfo:
+        """What the labels are, where they hold all of ``wanted`` for every episode.
+
+        Raises:
+            DataError: no such labels, some are missing, or they lack one of ``wanted``.
+        """
+        info = self.info()
+        lacking = set(wanted) - set(info.labels)
+        if lacking:
+            raise DataError(
+                f"{self.path} has no {', '.join(sorted(lacking))}; it has {', '.join(info.labels)}; choose another teacher"
+            )
+        missing = [episode for episode in range(num_episodes) if not self.has(episode)]
+        if missing:
+            raise DataError(
+                f"{self.path} lacks {len(missing)} of {num_episodes} episodes, the first is {missing[0]}; go on with: mola data label"
+            )
+        return info
 
     def begin(self, info: LabelInfo) -> None:
         """Write (or, on resuming, compare) the description.

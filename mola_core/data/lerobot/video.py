@@ -14,6 +14,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
@@ -126,6 +127,7 @@ class VideoFile:
         self._stream.thread_count = 1
         assert self._stream.time_base is not None  # noqa: S101  # an opened stream has one
         self._ticks_a_frame = 1 / (fps * self._stream.time_base)
+        self._converter = VideoReformatter()  # one for all: making its tables takes ten times as long as using them
         self._decoded: Iterator[av.VideoFrame] = iter(())
         self._next: int | None = None
         """Number of the frame that ``_decoded`` gives next; None before the first seek."""
@@ -173,7 +175,7 @@ class VideoFile:
                 at = round((frame.pts or 0) / self._ticks_a_frame)
                 self._next = at + 1
                 if at == number:
-                    image: Image = frame.to_ndarray(format="rgb24")
+                    image: Image = self._converter.reformat(frame, format="rgb24").to_ndarray()
                     return image
                 if at > number:
                     break

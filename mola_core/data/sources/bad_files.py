@@ -16,7 +16,7 @@ def read_each(
     """What ``read`` makes of each file, and with ``skip_bad`` the errors of those that it refused.
 
     Raises:
-        DataError: a file is bad, and skipping was not asked for.
+        DataError: a file is bad, and skipping was not asked for, or none is good.
     """
     good: list[_Read] = []
     skipped: list[DataError] = []
@@ -27,6 +27,8 @@ def read_each(
             if not skip_bad:
                 raise
             skipped.append(error)
+    if skipped and not good:
+        raise DataError(f"all {len(skipped)} files are bad, the first: {skipped[0]}")
     return good, skipped
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mola_core.contracts.io_spec import DataContract
-from mola_core.data.errors import BadFileError, DataError
+from mola_core.data.errors import BadFileError, BadSourceFileError, DataError
 from mola_core.data.sources.bad_files import digest_of
 from mola_core.data.sources.protocol import EpisodeHeader, EpisodeNumbers, Images, require_finite, require_instruction
 from mola_core.data.sources.restricted_pickle import load_object_npy
@@ -49,7 +49,7 @@ class CalvinEpisodes:
         for sentence, frames in _segments(path / ANNOTATIONS):
             missing = next((number for number in frames if _file_name(number) not in there), None)
             if missing is not None:
-                error = BadFileError(path / _file_name(missing), f"missing, but annotated as {sentence!r}")
+                error = BadSourceFileError(path / _file_name(missing), f"missing, but annotated as {sentence!r}")
                 if not skip_bad:
                     raise error
                 skipped.append(error)
@@ -82,7 +82,7 @@ class CalvinEpisodes:
             with np.load(path, allow_pickle=False) as content:
                 return {key: content[key] for key in keys}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BadFileError(path, f"no readable frame ({error})") from error
+            raise BadSourceFileError(path, f"no readable frame ({error})") from error
 
 
 def _file_name(number: int) -> str:

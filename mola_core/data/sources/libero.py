@@ -6,7 +6,8 @@ Layout (LIBERO, Liu et al. 2023): ``data`` carries the attribute ``problem_info`
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import h5py
 import numpy as np
 
 from mola_core.contracts.io_spec import DataContract
-from mola_core.data.errors import BadFileError, DataError
+from mola_core.data.errors import BadSourceFileError, DataError
 from mola_core.data.sources.bad_files import digest_of, read_each
 from mola_core.data.sources.protocol import EpisodeHeader, EpisodeNumbers, Images, require_finite, require_instruction
 
@@ -57,7 +58,7 @@ class LiberoEpisodes:
 
     def numbers(self, episode: int) -> EpisodeNumbers:
         place = self._places[episode]
-        with _opened(place.file) as file:
+        with _read(place.file) as file:
             demo = file["data"][place.demo]
             state = np.concatenate([demo["obs"]["ee_states"][()], demo["obs"]["gripper_states"][()]], axis=1)
             numbers = EpisodeNumbers(state=state.astype(np.float32), action=demo["actions"][()].astype(np.float32))
@@ -67,8 +68,9 @@ class LiberoEpisodes:
         place = self._places[episode]
         wanted = np.arange(place.header.length) if rows is None else np.asarray(rows)
         distinct, back = np.unique(wanted, return_inverse=True)  # h5py takes ascending indices only
-        with _opened(place.file) as file:
-            stored = file["data"][place.demo]["obs"][_PICTURES[camera]][distinct]
+        name = _PICTURES[camera]
+        with _read(place.file) as file:
+            stored = file["data"][place.demo]["obs"][name][distinct]
         upright: Images = np.ascontiguousarray(stored[:, ::-1])[back]
         return upright
 
@@ -77,7 +79,17 @@ def _opened(path: Path) -> "h5py.File":
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise BadFileError(path, f"no readable HDF5 ({error})") from error
+        raise BadSourceFileError(path, f"no readable HDF5 ({error})") from error
+
+
+@contextmanager
+def _read(path: Path) -> Iterator["h5py.File"]:
+    """The open file; what is found damaged while it is read is named, too."""
+    with _opened(path) as file:
+        try:
+            yield file
+        except (OSError, KeyError, RuntimeError, ValueError) as error:  # h5py has no class of its own for any of these
+            raise BadSourceFileError(path, f"damaged inside ({error})") from error
 
 
 def _demos(path: Path) -> list[_Place]:
@@ -90,7 +102,7 @@ def _demos(path: Path) -> list[_Place]:
             names = sorted(data, key=lambda name: int(name.rpartition("_")[2]))
             headers = [_header(data[name], instruction) for name in names]
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise BadFileError(path, f"not LIBERO's layout ({error})") from error
+            raise BadSourceFileError(path, f"not LIBERO's layout ({error})") from error
     return [_Place(file=path, demo=name, header=header) for name, header in zip(names, headers, strict=True)]
 
 

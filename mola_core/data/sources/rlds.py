@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from mola_core.contracts.io_spec import DataContract
-from mola_core.data.errors import BadFileError, DataError
+from mola_core.data.errors import BadFileError, BadSourceFileError, DataError
 from mola_core.data.sources.bad_files import digest_of, read_each
 from mola_core.data.sources.protocol import EpisodeHeader, EpisodeNumbers, Images, require_finite, require_instruction
 from mola_core.data.sources.tfrecord import Example, Record, map_file, records
@@ -167,7 +167,7 @@ def _joined(example: Example, parts: Sequence[tuple[str, int]], *, length: int, 
     for name, width in parts:
         values = example.numbers(name)
         if values.size != length * width:
-            raise BadFileError(
+            raise BadSourceFileError(
                 record.path,
                 f"record at byte {record.offset}: {name} has {values.size} numbers for {length} steps of {width}",
             )
@@ -178,6 +178,6 @@ def _joined(example: Example, parts: Sequence[tuple[str, int]], *, length: int, 
 def _decoded(picture: memoryview, record: Record, row: int) -> np.ndarray:
     color = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR) if len(picture) else None
     if color is None:
-        raise BadFileError(record.path, f"record at byte {record.offset}: picture {row} cannot be decoded")
+        raise BadSourceFileError(record.path, f"record at byte {record.offset}: picture {row} cannot be decoded")
     rgb: np.ndarray = cv2.cvtColor(color, cv2.COLOR_BGR2RGB)
     return rgb

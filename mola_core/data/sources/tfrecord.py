@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int
 
-from mola_core.data.errors import BadFileError
+from mola_core.data.errors import BadSourceFileError
 
 _HEAD, _TAIL = 12, 4
 _CASTAGNOLI = 0x82F63B78
@@ -33,32 +33,32 @@ class Record:
 
 
 def map_file(path: Path) -> memoryview:
-    """The file's bytes, mapped. BadFileError where it is missing or empty."""
+    """The file's bytes, mapped. BadSourceFileError where it is missing or empty."""
     try:
         with path.open("rb") as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
-        raise BadFileError(path, f"no readable TFRecord ({error})") from error
+        raise BadSourceFileError(path, f"no readable TFRecord ({error})") from error
 
 
 def records(path: Path) -> Iterator[Record]:
     """All records of a file.
 
     Raises:
-        BadFileError: the file ends inside a record, or a length is damaged.
+        BadSourceFileError: the file ends inside a record, or a length is damaged.
     """
     content = map_file(path)
     offset = 0
     while offset < len(content):
         head = content[offset : offset + _HEAD]
         if len(head) < _HEAD:
-            raise BadFileError(path, f"ends inside the head of a record at byte {offset}")
+            raise BadSourceFileError(path, f"ends inside the head of a record at byte {offset}")
         length, checksum = struct.unpack("<QI", head)
         if masked_crc32c(bytes(head[:8])) != checksum:
-            raise BadFileError(path, f"damaged length of the record at byte {offset}")
+            raise BadSourceFileError(path, f"damaged length of the record at byte {offset}")
         begin = offset + _HEAD
         if begin + length + _TAIL > len(content):
-            raise BadFileError(
+            raise BadSourceFileError(
                 path, f"ends inside the record at byte {offset}, {begin + length + _TAIL - len(content)} bytes short"
             )
         yield Record(path=path, offset=begin, length=length)
@@ -89,7 +89,7 @@ class Example:
     """One ``tf.train.Example`` by the names of its features."""
 
     def __init__(self, record: Record, content: memoryview | None = None) -> None:
-        """Find the features. BadFileError where the bytes are no Example."""
+        """Find the features. BadSourceFileError where the bytes are no Example."""
         self._record = record
         whole = map_file(record.path) if content is None else content
         self._features: dict[str, memoryview] = {}
@@ -144,8 +144,8 @@ class Example:
             )
         return found.get(kind, value[:0])
 
-    def _bad(self, reason: str) -> BadFileError:
-        return BadFileError(self._record.path, f"record at byte {self._record.offset}: {reason}")
+    def _bad(self, reason: str) -> BadSourceFileError:
+        return BadSourceFileError(self._record.path, f"record at byte {self._record.offset}: {reason}")
 
 
 def _fields(message: memoryview, *, with_wire: bool = False) -> Iterator[tuple[int, memoryview]]:

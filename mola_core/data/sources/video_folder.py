@@ -13,9 +13,10 @@ from typing import Any
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 
 from mola_core.contracts.io_spec import DataContract
-from mola_core.data.errors import BadFileError, DataError
+from mola_core.data.errors import BadFileError, BadSourceFileError, DataError
 from mola_core.data.sources.bad_files import digest_of, read_each
 from mola_core.data.sources.protocol import EpisodeHeader, EpisodeNumbers, Images, require_instruction
 
@@ -58,7 +59,7 @@ class VideoFolderEpisodes:
             raise DataError(f"{self.path} has one camera, {CONTRACT.cameras[0]}, not {camera!r}")
         frames = _decoded(self._clips[episode])
         if len(frames) < self.episodes[episode].length:
-            raise BadFileError(
+            raise BadSourceFileError(
                 self._clips[episode], f"ends after {len(frames)} of {self.episodes[episode].length} frames"
             )
         chosen: Images = frames if rows is None else frames[list(rows)]
@@ -87,16 +88,18 @@ def _num_frames(clip: Path) -> int:
         with av.open(str(clip)) as container:
             count = sum(1 for packet in container.demux(video=0) if packet.size)
     except (FFmpegError, OSError, IndexError) as error:
-        raise BadFileError(clip, f"no readable video ({error})") from error
+        raise BadSourceFileError(clip, f"no readable video ({error})") from error
     if not count:
-        raise BadFileError(clip, "a video without frames")
+        raise BadSourceFileError(clip, "a video without frames")
     return count
 
 
 @lru_cache(maxsize=_CLIPS_IN_MEMORY)
 def _decoded(clip: Path) -> Images:
+    converter = VideoReformatter()  # one for all frames: making its tables takes ten times as long as using them
     try:
         with av.open(str(clip)) as container:
-            return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+            rgb = (converter.reformat(frame, format="rgb24") for frame in container.decode(video=0))
+            return np.stack([frame.to_ndarray() for frame in rgb])
     except (FFmpegError, OSError, ValueError, IndexError) as error:
-        raise BadFileError(clip, f"no decodable video ({error})") from error
+        raise BadSourceFileError(clip, f"no decodable video ({error})") from error

@@ -1,7 +1,7 @@
 """LeRobot's own loader over a dataset, run by the Python of an environment that has lerobot (0.4.4): samples a second as JSON.
 
-A script in a process of its own; it imports nothing of this project. ``--cameras``, ``--offsets`` and ``--horizon`` ask for the same
-window as ours: those frames of every camera, the state, and the chunk of actions.
+A script in a process of its own; it imports nothing of this project. ``--cameras`` and ``--offsets`` ask for the same window as ours:
+those frames of every camera. The row's state and action come with them, which costs little beside the pictures.
 """
 
 import argparse
@@ -21,7 +21,6 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--cameras", nargs="+", required=True)
     parser.add_argument("--offsets", type=int, nargs="+", required=True)
-    parser.add_argument("--horizon", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
@@ -36,7 +35,6 @@ def _measure(arguments: argparse.Namespace) -> dict[str, float]:
     stamps = {
         f"observation.images.{name}": [offset * period for offset in arguments.offsets] for name in arguments.cameras
     }
-    stamps["action"] = [(1 + row) * period for row in range(arguments.horizon)]
     dataset = LeRobotDataset(f"local/{arguments.dataset.name}", root=arguments.dataset, delta_timestamps=stamps)
     loader = torch.utils.data.DataLoader(
         dataset,

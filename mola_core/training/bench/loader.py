@@ -1,7 +1,11 @@
-"""``mola bench loader``: samples a second of our loader beside LeRobot's own, on one dataset, with equal windows, batches and workers.
+"""``mola bench loader``: clips a second of what stage I reads beside LeRobot's own loader, on one dataset, with equal windows, batches
+and workers.
 
-Runs alternate, so that a machine that slows down slows both. Ours reads a memory-mapped cache of decoded views; how long that took to
-build is reported, and so is our loader without it.
+Ours is what training runs: :func:`mola_core.training.batches.parts_of_steps` over stage I's source of pictures. A clip is one
+camera's frames at the window's offsets; a sample of LeRobot's has one for each camera, and is counted so. Runs alternate, so that a
+machine that slows down slows both. Ours reads a memory-mapped cache of decoded views; how long that took to build is reported, and so
+is our loader without it. LeRobot's makes its frames floats; ours leaves them bytes until they are on the device, where that costs next
+to nothing.
 """
 
 import argparse
@@ -10,27 +14,35 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mola_core.contracts.errors import ConfigError, MolaError
 
+if TYPE_CHECKING:
+    from mola_core.training.stage import BatchSource
+
 _LEROBOT_SIDE = Path(__file__).with_name("lerobot_side.py")
 _OFFSETS = (0, 2, 4, 6, 9, 12)
-_HORIZON = 16
+_ENDLESS = 2**40
+_WARM_UP = 3
+"""Batches before the clock starts: threads start, files are opened."""
 
 
 def register(subparsers: Any) -> None:
     """Add ``loader``."""
-    parser = subparsers.add_parser("loader", help="samples a second of the data loader, beside lerobot's own")
+    parser = subparsers.add_parser("loader", help="clips a second of stage I's data loader, beside lerobot's own")
     parser.add_argument("--dataset", type=Path, help="LeRobot v3 dataset made by us (one of synthetic pictures)")
     parser.add_argument(
         "--lerobot-python", type=Path, help="Python of an environment with lerobot 0.4.4; without it ours runs alone"
     )
-    parser.add_argument("--batch", type=int, default=32, help="samples a batch (32)")
+    parser.add_argument(
+        "--batch", type=int, default=32, help="clips a batch of ours, samples a batch of lerobot's (32)"
+    )
     parser.add_argument("--workers", type=int, default=2, help="threads of ours, processes of lerobot's (2)")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each run (8)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each (3)")
@@ -56,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 @dataclass
 class _Runs:
-    """Samples a second of each run, by way."""
+    """Clips a second of each run, by way."""
 
     ours_cached: list[float]
     ours_decoding: list[float]
@@ -65,29 +77,24 @@ class _Runs:
 
 def measure(arguments: argparse.Namespace, dataset: Path, *, cache_folder: Path) -> dict[str, Any]:
     """Alternate the ways ``repeats`` times; medians, spreads and the ratio."""
-    from mola_core.contracts.io_spec import CameraView  # noqa: PLC0415  # help stays fast
-    from mola_core.data.opening import open_samples  # noqa: PLC0415
-    from mola_core.data.sample import WindowSpec  # noqa: PLC0415
-    from mola_core.data.sources.lerobot import LeRobotEpisodes  # noqa: PLC0415
+    from mola_core.data.sources.lerobot import LeRobotEpisodes  # noqa: PLC0415  # help stays fast
 
-    spec = LeRobotEpisodes(dataset, name=dataset.name).reader.spec
-    views = tuple(CameraView(camera=name, width=size[0], height=size[1]) for name, size in spec.cameras.items())
-    window = WindowSpec(views=views, offsets=_OFFSETS, horizon=_HORIZON)
+    sizes = LeRobotEpisodes(dataset, name=dataset.name).reader.spec.cameras
     begin = time.perf_counter()
-    cached = open_samples(dataset, window, cache_folder=cache_folder, quiet=True)
+    cached = stage_1_source(dataset, sizes, cache_folder=cache_folder)
     build_s = time.perf_counter() - begin
-    decoding = open_samples(dataset, window, cached=False)
+    decoding = stage_1_source(dataset, sizes, cache_folder=None)
     runs = _Runs([], [], [])
     for _ in range(arguments.repeats):
         runs.ours_cached.append(_ours(cached, arguments))
         if arguments.lerobot_python is not None:
-            runs.lerobot.append(_lerobot(dataset, list(spec.cameras), arguments))
+            runs.lerobot.append(len(sizes) * _lerobot(dataset, list(sizes), arguments))
         runs.ours_decoding.append(_ours(decoding, arguments))
     figures: dict[str, Any] = {
         "dataset": {
-            "rows": len(cached),
-            "views": {v.camera: f"{v.width}x{v.height}" for v in views},
-            "frames_a_camera": len(_OFFSETS),
+            "clips": len(cached),
+            "views": {name: f"{width}x{height}" for name, (width, height) in sizes.items()},
+            "frames_a_clip": len(_OFFSETS),
         },
         "batch": arguments.batch,
         "workers": arguments.workers,
@@ -103,16 +110,51 @@ def measure(arguments: argparse.Namespace, dataset: Path, *, cache_folder: Path)
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    return {"samples_per_s": median(values), "lowest": min(values), "highest": max(values)}
+    return {"clips_per_s": median(values), "lowest": min(values), "highest": max(values)}
 
 
-def _ours(source: Any, arguments: argparse.Namespace) -> float:
-    from mola_core.data.loader import ShuffledOrder, load_batches  # noqa: PLC0415  # help stays fast
+def stage_1_source(dataset: Path, sizes: Mapping[str, tuple[int, int]], *, cache_folder: Path | None) -> "BatchSource":
+    """What stage I reads of ``dataset`` where its autoencoder runs along; ``sizes`` are (width, height) of each camera's views.
 
-    order = ShuffledOrder(num_samples=len(source), batch_size=min(arguments.batch, len(source)), seed=0)
-    stream = load_batches(source, order.from_position(0), workers=arguments.workers)
-    next(stream)
-    return _rate(lambda: len(next(stream)), seconds=arguments.seconds)
+    Frames are decoded into ``cache_folder``, or when they are needed where it is None.
+    """
+    from mola_core.contracts.io_spec import CameraView  # noqa: PLC0415  # help stays fast
+    from mola_core.data.opening import open_samples  # noqa: PLC0415
+    from mola_core.data.sample import SampleSource, WindowSpec  # noqa: PLC0415
+    from mola_core.data.sources.lerobot import LeRobotEpisodes  # noqa: PLC0415
+    from mola_core.data.windows import Split  # noqa: PLC0415
+    from mola_core.nets.config import LanguageConfig  # noqa: PLC0415
+    from mola_core.nets.language import build_encoder  # noqa: PLC0415
+    from mola_core.training.datasets import part_of  # noqa: PLC0415
+    from mola_core.training.stage1_video import FrameWindows  # noqa: PLC0415
+    from mola_core.training.tensors import EncodedSentences  # noqa: PLC0415
+
+    def opener(window: WindowSpec, split: Split) -> SampleSource:
+        cached = cache_folder is not None
+        return open_samples(dataset, window, cache_folder=cache_folder, cached=cached, split=split, quiet=True)
+
+    views = tuple(CameraView(camera=name, width=size[0], height=size[1]) for name, size in sizes.items())
+    part = part_of(LeRobotEpisodes(dataset, name=dataset.name), views=views, weight=1.0, opener=opener)
+    sentences = EncodedSentences(part.rows.sentences, encoder=build_encoder(LanguageConfig(encoder="minilm")))
+    window = WindowSpec(views=views, offsets=_OFFSETS, horizon=0)
+    return FrameWindows(part, source=part.open(window), sentences=sentences)
+
+
+def _ours(source: "BatchSource", arguments: argparse.Namespace) -> float:
+    from mola_core.training.batches import parts_of_steps  # noqa: PLC0415  # help stays fast
+    from mola_core.training.order import Parts, SampleOrder  # noqa: PLC0415
+    from mola_core.training.stage import whole_of  # noqa: PLC0415
+
+    size = min(arguments.batch, len(source))
+    order = SampleOrder((whole_of(source),), batch_size=size, seed=0)
+    parts = Parts(batch_size=size, world_size=1, accumulate=1)
+    stream = parts_of_steps(
+        source, order=order, parts=parts, rank=0, first_step=0, steps=_ENDLESS, workers=arguments.workers
+    )
+    with closing(stream):
+        for _ in range(_WARM_UP):
+            next(stream)
+        return _rate(lambda: len(next(stream)[0]["mask"]), seconds=arguments.seconds)
 
 
 def _rate(step: Callable[[], int], *, seconds: float) -> float:
@@ -124,16 +166,7 @@ def _rate(step: Callable[[], int], *, seconds: float) -> float:
 
 def _lerobot(dataset: Path, cameras: list[str], arguments: argparse.Namespace) -> float:
     words = [arguments.lerobot_python, _LEROBOT_SIDE, dataset.resolve(), "--cameras", *cameras, "--offsets", *_OFFSETS]
-    words += [
-        "--horizon",
-        _HORIZON,
-        "--batch",
-        arguments.batch,
-        "--workers",
-        arguments.workers,
-        "--seconds",
-        arguments.seconds,
-    ]
+    words += ["--batch", arguments.batch, "--workers", arguments.workers, "--seconds", arguments.seconds]
     try:
         result = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
     except OSError as error:
@@ -173,12 +206,12 @@ def _synthetic(path: Path) -> Path:
 
 def _print(figures: dict[str, Any]) -> None:
     out, data = sys.stdout, figures["dataset"]
-    out.write(f"{data['rows']} samples of {data['views']}, {data['frames_a_camera']} frames a camera\n")
+    out.write(f"{data['clips']} clips of {data['frames_a_clip']} frames, views {data['views']}\n")
     out.write(f"batches of {figures['batch']}, {figures['workers']} workers\n")
     out.write(f"the cache took {figures['cache_build_s']:.1f} s to build\n")
     for way in ("ours_cached", "ours_decoding", "lerobot"):
         if way in figures:
             one = figures[way]
-            out.write(f"{way:<14} {one['samples_per_s']:8.0f} samples/s  ({one['lowest']:.0f}..{one['highest']:.0f})\n")
+            out.write(f"{way:<14} {one['clips_per_s']:8.0f} clips/s  ({one['lowest']:.0f}..{one['highest']:.0f})\n")
     if "ratio_cached" in figures:
         out.write(f"ratio to lerobot: {figures['ratio_cached']:.1f} cached, {figures['ratio_decoding']:.1f} decoding\n")

@@ -8,17 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 
+from mola_core.contracts.errors import ConfigError
 from mola_core.nets.config import (
     DEPTH,
     FLOW,
     SEMANTIC,
     ArHeadConfig,
     AutoencoderConfig,
+    DdpmHeadConfig,
     EdmHeadConfig,
     ImageEncoderConfig,
     KeypointsConfig,
     LanguageConfig,
     MemberConfig,
+    PixelTokensConfig,
     SmallVideoConfig,
     WanConfig,
 )
@@ -26,6 +29,8 @@ from mola_core.training.recipe import AutoencoderStage, CosineSchedule, Optimize
 from mola_core.training.recipes.changes import changed
 
 Change = Callable[[Recipe], Recipe]
+_SMALLEST_PATCH, _PATCHES_DOWN = 8, 16
+"""Of pixels a token: about as many tokens a picture as the full-size video model has cells of features."""
 _MEMBERS = {member.name: member for member in (FLOW, DEPTH, SEMANTIC)}
 
 
@@ -101,14 +106,24 @@ def wan(recipe: Recipe) -> Recipe:
     return changed(recipe, io={"foresight_offsets": offsets}, model=model, idm=None, policy=policy)
 
 
-def same_frame(recipe: Recipe) -> Recipe:
-    """At test time the present stands for the future (table 14)."""
-    return changed(recipe, acting={"control": "same"})
-
-
-def noisy_frame(recipe: Recipe) -> Recipe:
-    """At test time the present with noise stands for the future (table 14)."""
-    return changed(recipe, acting={"control": "noisy"})
+def pixels(recipe: Recipe) -> Recipe:
+    """The paper's own interface: inverse dynamics models look at the present and at the decoded imagined frame, through a ViT."""
+    mixture = recipe.model.mixture
+    if mixture is None:
+        raise ConfigError(f"recipe {recipe.name} has no mixture that could look at pixels; derive it from one that has")
+    before, view = mixture.tokens, recipe.io.views[0]
+    tokens = PixelTokensConfig(
+        cameras=before.cameras,
+        width=mixture.idm.width,
+        patch=max(_SMALLEST_PATCH, view.height // _PATCHES_DOWN),
+        depth=mixture.decoders.depth,
+        heads=mixture.idm.heads,
+        future_frame=before.future_frame,
+    )
+    idm = (
+        None if recipe.idm is None else {"imagined_share": 0.0}
+    )  # true frames: what is decoded in stage III is close to them
+    return changed(recipe, model={"mixture": {"tokens": tokens}}, idm=idm, policy={"cache_features": False})
 
 
 def unet(recipe: Recipe) -> Recipe:
@@ -139,13 +154,25 @@ def unet(recipe: Recipe) -> Recipe:
     return changed(recipe, model=model, autoencoder=autoencoder, video=video)
 
 
-def diffusion_policy(recipe: Recipe) -> Recipe:
-    """No imagination at all: the head on an image encoder of its own (outside baseline)."""
+def own_encoder(recipe: Recipe) -> Recipe:
+    """No imagination at all: the recipe's own head, with its readout loss, on an image encoder of its own (outside baseline)."""
     view, width = recipe.io.views[0], recipe.model.head.dit.width
     encoder = ImageEncoderConfig(height=view.height, width=view.width, token_width=width)
     without = {"backbone": None, "mixture": None, "visual": encoder}
     policy = {"semantic_weight": 0.0, "referred_weight": 0.0}
     return changed(recipe, model=without, autoencoder=None, video=None, idm=None, policy=policy)
+
+
+def diffusion_policy(recipe: Recipe) -> Recipe:
+    """Diffusion Policy with a transformer (Chi et al. 2023; outside baseline): noise prediction, DDIM, one loss, no imagination.
+
+    As published: an encoder for each camera with group norms, learned along; 100 noise levels on the squared-cosine schedule and 16
+    DDIM steps. Otherwise: one observed instant in place of two, grid cells read by attention in place of a ResNet's spatial softmax,
+    the instruction beside them, for there are many tasks, and other light in place of random crops.
+    """
+    dit = recipe.model.head.dit.model_copy(update={"state_dropout": 0.0})
+    alone = {"readout_weight": 0.0, "openings": None, "reach": None, "state_noise": 0.0}
+    return changed(own_encoder(recipe), model={"head": DdpmHeadConfig(dit=dit)}, policy=alone)
 
 
 @dataclass(frozen=True)
@@ -196,10 +223,10 @@ VARIANTS: dict[str, Variant] = {
     "edm-head": Variant("the head as an EDM denoiser, as the release trains it", edm_head),
     "release": Variant("the action model as it was published, for its weights (mola model import)", release),
     "wan": Variant("Wan2.2 5B as imagination, taken as published (table 12)", wan, only="full"),
-    "same-frame": Variant("when acting, the present stands for the future (table 14)", same_frame),
-    "noisy-frame": Variant("when acting, the present with noise stands for the future (table 14)", noisy_frame),
+    "pixels": Variant("inverse dynamics models look at decoded frames, as the paper writes", pixels),
     "unet": Variant("a generative UNet over a learned autoencoder as imagination", unet),
+    "own-encoder": Variant("no imagination: the head on an image encoder of its own (outside baseline)", own_encoder),
     "diffusion-policy": Variant(
-        "no imagination: the head on an image encoder of its own (outside baseline)", diffusion_policy
+        "no imagination: noise prediction, DDIM, one loss (outside baseline)", diffusion_policy
     ),
 }

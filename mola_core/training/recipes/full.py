@@ -1,7 +1,8 @@
 """The paper's model at its size, with the release's numbers where the paper is silent."""
 
+from collections.abc import Mapping
+
 from mola_core.contracts.io_spec import CameraView, DataContract, IoSpec
-from mola_core.data.mixture import PAPER_STAGE_1
 from mola_core.nets.config import (
     CodebookConfig,
     DecodersConfig,
@@ -26,6 +27,15 @@ from mola_core.training.recipe import (
     VideoStage,
 )
 
+PAPER_STAGE_1: Mapping[str, int] = {
+    "something_something_v2": 170_962,
+    "rt_1": 84_236,
+    "bridge": 27_196,
+    "calvin_abc": 19_120,
+    "libero": 6_500,
+    "libero_plus": 14_347,
+}
+"""Trajectories of each dataset in the paper's mixture for the video model (table 6); as weights, every trajectory counts alike."""
 _TEACHERS = {"depth": "depth_anything_v2", "semantic": "sam2", "flow": "cotracker3"}
 _MODALITIES = {
     "depth": ModalityConfig(loss="l1", channels=1),
@@ -88,6 +98,7 @@ def full() -> Recipe:
             optimizer=OptimizerSpec(learning_rate=1e-4, weight_decay=1e-4, betas=(0.9, 0.99)),
             schedule=CosineSchedule(warmup_steps=1_000),
             cache_features=False,
+            farthest=None,
             validate_every=1_000,
             save_every=1_000,
         ),
