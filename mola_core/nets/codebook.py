@@ -88,7 +88,7 @@ class Codebook(nn.Module):
         return (codes.square().sum(dim=-1) - 2 * vectors @ codes.T).argmin(dim=-1)
 
     @torch.no_grad()
-    def _start_from(self, vectors: Tensor) -> None:
+    def _start_from(self, vectors: Float[Tensor, "B Q E"]) -> None:
         """The first batch of training lays out the codes; loaded ones stay."""
         if bool(self.started):
             return
@@ -96,7 +96,7 @@ class Codebook(nn.Module):
         self.started.fill_(True)
 
     @torch.no_grad()
-    def _note(self, indices: Tensor, vectors: Tensor) -> None:
+    def _note(self, indices: Int[Tensor, "B Q"], vectors: Float[Tensor, "B Q E"]) -> None:
         size, decay = self.config.size, self.config.usage_decay
         counts = total(torch.bincount(indices.flatten(), minlength=size))  # whole numbers: the same bits in any number
         shares = counts.to(self.usage.dtype) / counts.sum()
@@ -110,7 +110,7 @@ class Codebook(nn.Module):
         self.spared[dead] = round(1 / (1 - decay))
 
 
-def _drawn(vectors: Tensor, *, count: int) -> Tensor:
+def _drawn(vectors: Float[Tensor, "B Q E"], *, count: int) -> Float[Tensor, "count E"]:
     """``count`` vectors of the batch at random, a little apart from each other: of all processes' batch, and the same on each."""
     flat = joined(vectors.float()).reshape(-1, vectors.shape[-1])
     rows = torch.randint(len(flat), (count,), device=flat.device)

@@ -121,7 +121,8 @@ class SvdConfig(NetConfig):
     heads: tuple[int, ...] = (5, 10, 20, 20)
     layers: int = 2
     vae_widths: tuple[int, ...] = (128, 256, 512, 512)
-    norm_groups: int = 32
+    norm_groups: Literal[32] = 32
+    """As both networks are published. None other can be built: it stands here because checkpoints and runs in progress name it."""
     fps: int = 4
     motion_bucket: int = 127
     sigma_max: float = 700.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -77,16 +77,16 @@ class PictureDecoder(nn.Module):
 
 def modality_loss(
     predicted: Float[Tensor, "B c channels H W"],
-    target: Tensor,
+    target: Int[Tensor, "B c H W"] | Float[Tensor, "B c channels H W"],
     *,
     config: ModalityConfig,
     mask: Bool[Tensor, "B"],
     count: Float[Tensor, ""] | None = None,
     known: Bool[Tensor, "B c H W"] | None = None,
 ) -> Float[Tensor, ""]:
-    """``target`` is Int B c H W for classes, Float B c channels H W otherwise; the mean over the items that ``mask`` marks, with
-    ``count`` as in :func:`~mola_core.nets.averages.masked_mean`. An item's error is the mean over the cells that ``known`` marks, all
-    where it is None, and 0 where it marks none.
+    """``target`` is whole numbers for classes; the mean over the items that ``mask`` marks, with ``count`` as in
+    :func:`~mola_core.nets.averages.masked_mean`. An item's error is the mean over the cells that ``known`` marks, all where it is
+    None, and 0 where it marks none.
     """
     if config.loss == "classes":
         error = functional.cross_entropy(predicted.flatten(0, 1), target.flatten(0, 1).long(), reduction="none")
@@ -141,7 +141,7 @@ class IdmPretraining(nn.Module):
             }
         )
 
-    def pictures(self, transition: Transition) -> dict[str, dict[str, Tensor]]:
+    def pictures(self, transition: Transition) -> dict[str, dict[str, Float[Tensor, "B c _ H W"]]]:
         """By member, then by ``rgb`` or modality: what is drawn of the future. For people; see ``losses``."""
         drawn = {}
         for name, actions in self.mixture(transition).items():
@@ -180,7 +180,9 @@ class IdmPretraining(nn.Module):
             losses[name] = terms | {"commitment": actions.commitment_loss}
         return losses
 
-    def _draw(self, name: str, embeddings: Tensor, *, now: Tensor) -> dict[str, Tensor]:
+    def _draw(
+        self, name: str, embeddings: Float[Tensor, "B Q W"], *, now: Float[Tensor, "B N D"]
+    ) -> dict[str, Float[Tensor, "B c _ H W"]]:
         modalities = self.modalities[name]
         if not isinstance(modalities, nn.ModuleDict):
             raise TypeError(f"not decoders: {modalities}")

@@ -77,14 +77,18 @@ class Keypoints(nn.Module):
         tokens, present = read(features, asked, told)
         return rearrange(tokens, "n b d -> b n d").to(self.leave.dtype), None if self.look is None else present
 
-    def _wholly(self, features: Tensor, asked: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+    def _wholly(
+        self, features: Float[Tensor, "B C T F h w"], asked: Float[Tensor, "B I"], told: Float[Tensor, "two P B 1 I"]
+    ) -> tuple[Float[Tensor, "N B D"], Float[Tensor, "C B h w I"]]:
         x = _places_first(features)
         x = x if self.look is None else self.look(x, asked)
         return self._tokens(x, told, places=[place for camera in self.places for place in camera]), x[
             :: features.shape[2]
         ]
 
-    def _coarsely(self, features: Tensor, asked: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+    def _coarsely(
+        self, features: Float[Tensor, "B C T F h w"], asked: Float[Tensor, "B I"], told: Float[Tensor, "two P B 1 I"]
+    ) -> tuple[Float[Tensor, "N B D"], Float[Tensor, "C B h w I"]]:
         """The present as ever; what is imagined without blocks, from means of 2×2 cells."""
         cameras, frames = features.shape[1:3]
         present = _places_first(features[:, :, :1])

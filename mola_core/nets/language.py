@@ -182,12 +182,3 @@ def instruction_of(
         mask=torch.from_numpy(np.stack([each.mask for each in encoded])).to(device),
         pooled=torch.from_numpy(np.stack([each.pooled for each in encoded])).to(device),
     )
-
-
-def without_words(instruction: Instruction) -> Instruction:
-    """What stands for no instruction at all: the first token and the pooled vector as zeros (text dropout of stage I)."""
-    mask = torch.zeros_like(instruction.mask)
-    mask[:, 0] = True
-    return Instruction(
-        tokens=torch.zeros_like(instruction.tokens), mask=mask, pooled=torch.zeros_like(instruction.pooled)
-    )

@@ -112,15 +112,31 @@ class Mola(nn.Module):
         steps: int = 1,
         features_only: bool = True,
     ) -> Imagination:
-        """Denoise from pure ``noise`` (unit variance) in ``steps`` passes; deterministic given it."""
-        if self.backbone is None:
-            raise ValueError("this policy has no imagination")
-        cameras = images.shape[1]
-        present = self.backbone.encode(flat_cameras(images)[:, None])[:, 0]  # BC c h w
+        """Denoise from pure ``noise`` (unit variance) in ``steps`` passes; deterministic given it.
+
+        Raises:
+            ValueError: a model without a video network.
+        """
+        present = self.encoded(images[:, :, None])[:, :, 0]  # B C c h w
+        return self.imagine_from(
+            present, instruction=instruction, noise=noise, steps=steps, features_only=features_only
+        )
+
+    def imagine_from(
+        self,
+        present: Float[Tensor, "B C c h w"],
+        *,
+        instruction: Instruction,
+        noise: Float[Tensor, "B C T c h w"],
+        steps: int = 1,
+        features_only: bool = True,
+    ) -> Imagination:
+        """As :meth:`imagine`, from the present's latents instead of its pictures."""
+        batch, cameras = present.shape[:2]
         denoised = imagine_latents(
-            self.backbone,
-            present=present,
-            camera=self.camera_numbers(len(images), device=images.device),
+            self._video(),
+            present=flat_cameras(present),
+            camera=self.camera_numbers(batch, device=present.device),
             instruction=per_camera(instruction, cameras=cameras),
             noise=flat_cameras(noise),
             steps=steps,
@@ -135,6 +151,16 @@ class Mola(nn.Module):
     def camera_numbers(self, batch: int, *, device: torch.device) -> Int[Tensor, "BC"]:
         """The camera of each item once cameras are batch items of their own."""
         return torch.arange(self.config.num_cameras, device=device).repeat(batch)
+
+    def encoded(self, pictures: Float[Tensor, "B C T 3 H W"]) -> Float[Tensor, "B C T c h w"]:
+        """Latents of every frame of every camera. ValueError for a model without a video network."""
+        latents = self._video().encode(flat_cameras(pictures))
+        return rearrange(latents, "(b c) ... -> b c ...", c=pictures.shape[1])
+
+    def _video(self) -> Backbone:
+        if self.backbone is None:
+            raise ValueError("this policy has no imagination")
+        return self.backbone
 
     def decoded(self, imagination: Imagination) -> Float[Tensor, "B C T 3 H W"]:
         """Imagined pictures."""
@@ -167,8 +193,10 @@ class Mola(nn.Module):
         transition: Transition = self.tokens(now, future)
         return transition
 
-    def _sources(self, images: Tensor, imagination: Imagination) -> tuple[Tensor, Tensor]:
-        """What the tokens of now and of the future are made from: B C F h w features, or B C 3 H W pixels."""
+    def _sources(
+        self, images: Float[Tensor, "B C 3 H W"], imagination: Imagination
+    ) -> tuple[Float[Tensor, "B C D y x"], Float[Tensor, "B C D y x"]]:
+        """What the tokens of now and of the future are made from: features (F h w), or pixels (3 H W)."""
         mixture = self.config.mixture
         if mixture is None:
             raise ValueError("a model without a mixture looks at no transition")
@@ -226,23 +254,12 @@ class Mola(nn.Module):
             return self.visual.read(imagination.features, observation.instruction)
         return self.visual(imagination.features), None
 
-    def _joined(self, latent_actions: dict[str, LatentActions], *, like: Tensor) -> Float[Tensor, "B MQ D"]:
+    def _joined(
+        self, latent_actions: dict[str, LatentActions], *, like: Float[Tensor, "B N D"]
+    ) -> Float[Tensor, "B MQ D"]:
         if self.mixture is None:
             return like.new_zeros(len(like), 0, 1)
         return self.mixture.joined(latent_actions)
-
-    def policy_loss(
-        self,
-        observation: NetObservation,
-        *,
-        imagination: Imagination | None,
-        actions: Float[Tensor, "B K A"],
-        mask: Bool[Tensor, "B K"],
-        draws: ItemDraws,
-    ) -> dict[str, Float[Tensor, ""]]:
-        """Terms of stage III: ``action``, and ``commitment`` where there is a mixture; unweighted."""
-        conditioned = self.condition(observation, imagination=imagination)
-        return self.losses_of(conditioned, actions=actions, mask=mask, draws=draws)
 
     def losses_of(
         self,
@@ -254,7 +271,9 @@ class Mola(nn.Module):
         weight: Float[Tensor, "B"] | None = None,
         count: Float[Tensor, ""] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
-        """As :meth:`policy_loss`, for a condition that is known already; ``weight`` and ``count`` are the head's (``ActionHead``)."""
+        """Terms of stage III: ``action``, and ``commitment`` where there is a mixture; unweighted. ``weight`` and ``count`` are the
+        head's (``ActionHead``).
+        """
         action = self.head.loss(actions, mask=mask, condition=conditioned.head, draws=draws, weight=weight, count=count)
         losses: dict[str, Tensor] = {"action": action}
         commitment = conditioned.commitment_loss

@@ -43,13 +43,6 @@ def scaling_of(sigma: Float[Tensor, "B"]) -> Scaling:
     )
 
 
-def draw_sigmas(
-    count: int, *, mean: float, std: float, device: torch.device, generator: torch.Generator | None = None
-) -> Float[Tensor, "count"]:
-    """Log-normal noise levels for training (VPP: mean 0.7, std 1.6 of the logarithm)."""
-    return (mean + std * torch.randn(count, device=device, generator=generator)).exp()
-
-
 def denoising_loss(
     backbone: VideoBackbone,
     clean: Float[Tensor, "B T c h w"],

@@ -51,7 +51,9 @@ def probe_bundle(*, site: Path, root: Path, bundle_id: str, timeout_s: float) ->
     try:
         report = ProbeReport(**json.loads(last))
     except (ValueError, TypeError) as error:
-        raise BundleError(f"bundle {bundle_id} was tried, but instead of a report its process said: {last[:200]}") from error
+        raise BundleError(
+            f"bundle {bundle_id} was tried, but instead of a report its process said: {last[:200]}"
+        ) from error
     if report.problem:
         raise BundleError(report.problem)
     return report

@@ -12,8 +12,8 @@ from mola_core.data.sample import GOES_TO
 from mola_core.nets.config import DecodersConfig
 from mola_core.nets.keypoints import Keypoints
 from mola_core.nets.mola import Mola
+from mola_core.training.label_targets import enlarged
 from mola_core.training.recipe import PolicyStage
-from mola_core.training.stage2_idm import enlarged
 
 NUM_CLASSES = {"semantic": DecodersConfig().modalities["semantic"].channels, "referred": GOES_TO + 1}
 """Of each label that cells may be asked for; of semantic ones as many as stage II draws."""

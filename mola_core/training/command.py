@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mola_core.contracts.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mola_core.training.pipeline import Run
     from mola_core.training.recipe import Recipe
+    from mola_core.training.run import Run
 
 _STAGES = {
     "stage1": "the video model (and first the small one's autoencoder)",
@@ -74,8 +74,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from mola_core.training.distributed import join_world  # noqa: PLC0415
     from mola_core.training.memory import keep_freed_memory  # noqa: PLC0415
-    from mola_core.training.pipeline import NUMBERED, train  # noqa: PLC0415
+    from mola_core.training.pipeline import train  # noqa: PLC0415
     from mola_core.training.progress import ConsoleReporter, SilentReporter  # noqa: PLC0415
+    from mola_core.training.stage_order import NUMBERED  # noqa: PLC0415
     from mola_core.training.stopping import StopRequest  # noqa: PLC0415
 
     recipe = _recipe(arguments)
@@ -104,7 +105,7 @@ def _recipe(arguments: argparse.Namespace) -> "Recipe":
 
 
 def _run_of(arguments: argparse.Namespace, recipe: "Recipe", **surroundings: Any) -> "Run":
-    from mola_core.training.pipeline import Run  # noqa: PLC0415
+    from mola_core.training.run import Run  # noqa: PLC0415
 
     return Run(
         recipe=recipe,

@@ -42,8 +42,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from mola_core.nets.importing.release import ReleaseFiles, imported  # noqa: PLC0415
     from mola_core.nets.mola import build_mola  # noqa: PLC0415
     from mola_core.training.checkpoint import MODEL_PREFIX, Checkpoint, save_checkpoint  # noqa: PLC0415
-    from mola_core.training.pipeline import stage_after  # noqa: PLC0415
     from mola_core.training.recipes import recipe_named  # noqa: PLC0415
+    from mola_core.training.stage_order import stage_after  # noqa: PLC0415
 
     if arguments.out.exists():
         raise ConfigError(f"--out {arguments.out} exists; name a new folder")

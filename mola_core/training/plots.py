@@ -21,12 +21,14 @@ from mola_core.training.attention_maps import attention_rows
 from mola_core.training.checkpoint import Checkpoint, put_weights, read_weights
 from mola_core.training.datasets import Part
 from mola_core.training.draws import seed_of
-from mola_core.training.imagining import backbone_of
+from mola_core.training.frozen_video import backbone_of
+from mola_core.training.idm_objective import IdmObjective
 from mola_core.training.language import encoder_of
 from mola_core.training.metrics import read_metrics
+from mola_core.training.reconstructions import reconstruction_rows
 from mola_core.training.samples import spaced
-from mola_core.training.stage2_idm import IdmObjective, Transitions, reconstruction_rows, transition_window
 from mola_core.training.tensors import as_frames, as_pictures
+from mola_core.training.transitions import Transitions, transition_window
 
 Frames = Sequence[UInt8[np.ndarray, "height width 3"]] | UInt8[np.ndarray, "n height width 3"]
 _INCH = 1.6

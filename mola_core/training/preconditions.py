@@ -13,10 +13,11 @@ from mola_core.data.windows import WindowedSource
 from mola_core.nets.config import FeatureTokensConfig
 from mola_core.training.cell_reader import asked_of_cells
 from mola_core.training.datasets import one_picture, require_period
+from mola_core.training.demonstrations import policy_window
 from mola_core.training.label_checks import require_drawable, require_flow, require_labels, require_sayable
+from mola_core.training.openings import require_openings
 from mola_core.training.recipe import IdmStage, MixturePart, Recipe, VideoStage
-from mola_core.training.stage2_idm import transition_window, wanted_labels
-from mola_core.training.stage3_policy import policy_window, require_openings
+from mola_core.training.transitions import transition_window, wanted_labels
 
 
 def require_data(recipe: Recipe, stages: Sequence[str], *, data: Mapping[str, Path], skip_bad: bool = False) -> None:

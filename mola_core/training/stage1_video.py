@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mola_core.contracts.errors import UnsupportedError
@@ -17,7 +17,7 @@ from mola_core.nets.wan import WanVideo
 from mola_core.training.batches import on_device
 from mola_core.training.datasets import Part, joined_or_none, mixed
 from mola_core.training.draws import Draws
-from mola_core.training.imagining import backbone_of, coder_name
+from mola_core.training.frozen_video import backbone_of, coder_name
 from mola_core.training.jitter import jittered
 from mola_core.training.naming import all_but
 from mola_core.training.recipe import VideoStage
@@ -136,7 +136,9 @@ class VideoObjective(nn.Module):
             return {"loss": loss}
         return {"loss": loss, **self._one_step_errors(batch, clean, draws, count=whole.count("imagined frames"))}
 
-    def _one_step_errors(self, batch: Batch, clean: Tensor, draws: Draws, *, count: Tensor) -> dict[str, Tensor]:
+    def _one_step_errors(
+        self, batch: Batch, clean: Float[Tensor, "B T c h w"], draws: Draws, *, count: Float[Tensor, ""]
+    ) -> dict[str, Float[Tensor, ""]]:
         """How far one-step imagination is from the truth, beside "the future looks like now"; latents, squared."""
         guess = self.imagined(batch, clean, noise=draws.normal("imagination", clean.shape[1:]))
         wrong = {"one_step_error": guess - clean, "standing_still_error": clean[:, :1] - clean}
@@ -145,8 +147,8 @@ class VideoObjective(nn.Module):
             for name, error in wrong.items()
         }
 
-    def latents_of(self, batch: Batch, draws: Draws | None = None) -> Tensor:
-        """B T c h w, from the batch or through the frozen autoencoder; in training under other light."""
+    def latents_of(self, batch: Batch, draws: Draws | None = None) -> Float[Tensor, "B T c h w"]:
+        """From the batch or through the frozen autoencoder; in training under other light."""
         if "latents" in batch:
             return batch["latents"].float()
         pictures = as_pictures(batch["frames"])
@@ -155,8 +157,10 @@ class VideoObjective(nn.Module):
         with torch.no_grad():
             return backbone_of(self.model).encode(pictures).float()
 
-    def imagined(self, batch: Batch, clean: Tensor, *, noise: Tensor) -> Tensor:
-        """One-step imagination, B T c h w."""
+    def imagined(
+        self, batch: Batch, clean: Float[Tensor, "B T c h w"], *, noise: Float[Tensor, "B T c h w"]
+    ) -> Float[Tensor, "B T c h w"]:
+        """One-step imagination of what follows the first frame of ``clean``."""
         denoised = imagine_latents(
             backbone_of(self.model),
             present=clean[:, 0],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from mola_core.nets.protocols import Instruction
@@ -66,8 +66,8 @@ def instruction_in(batch: Batch) -> Instruction:
     return Instruction(tokens=words, mask=mask, pooled=pooled)
 
 
-def withheld(instruction: Instruction, *, where: Tensor) -> Instruction:
-    """Nothing said where ``where`` (B) is true: one empty word."""
+def withheld(instruction: Instruction, *, where: Bool[Tensor, "B"]) -> Instruction:
+    """Nothing said where ``where`` is true: one empty word and no sentence."""
     empty = torch.zeros_like(instruction.mask)
     empty[:, 0] = True
     keep = (~where).to(instruction.tokens.dtype)

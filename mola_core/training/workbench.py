@@ -18,7 +18,7 @@ from mola_core.training.caches import CacheSpec, cached_array
 from mola_core.training.datasets import Part, one_picture
 from mola_core.training.distributed import World
 from mola_core.training.draws import Draws, seed_of
-from mola_core.training.imagining import backbone_of, coder_name, encoded, features_at, imagine_from
+from mola_core.training.frozen_video import backbone_of, coder_name, features_at
 from mola_core.training.jitter import jittered
 from mola_core.training.optimization import inference_dtype
 from mola_core.training.progress import Reporter
@@ -72,7 +72,7 @@ class Workbench:
 
         def compute(rows: Int[np.ndarray, "rows"]) -> Cached:
             frames = torch.from_numpy(source.batch(rows).frames).to(self.world.device)  # B C 1 H W 3
-            return _stored(encoded(self.model, as_pictures(frames))[:, :, 0])
+            return _stored(self.model.encoded(as_pictures(frames))[:, :, 0])
 
         shape = (len(part.rows), self.num_cameras, *backbone.latent_shape)
         made_from = (
@@ -92,11 +92,10 @@ class Workbench:
             for draw in range(policy.noise_draws):
                 light = Draws(seed=seed_of(_CACHED, "light", draw), places=rows.tolist(), device=self.world.device)
                 lit = jittered(pictures, policy.jitter, light)
-                present = encoded(self.model, lit)[:, :, 0]
                 noise = self._noise(
                     rows, draw=draw, shape=(self.num_cameras, backbone.num_frames, *backbone.latent_shape)
                 )
-                each.append(imagine_from(self.model, present, instruction=instruction, noise=noise).features)
+                each.append(self.model.imagine(lit[:, :, 0], instruction=instruction, noise=noise).features)
             return _stored(torch.stack(each, dim=1))
 
         shape = (len(part.rows), policy.noise_draws, self.num_cameras, backbone.num_frames, *backbone.feature_shape)

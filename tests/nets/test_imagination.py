@@ -6,10 +6,10 @@ from diffusers import UNetSpatioTemporalConditionModel
 
 from mola_core.nets.autoencoder import Autoencoder
 from mola_core.nets.building import build_backbone
-from mola_core.nets.config import AutoencoderConfig, SmallVideoConfig, SvdConfig, WanConfig
+from mola_core.nets.config import AutoencoderConfig, SmallVideoConfig, StackedVideoConfig, SvdConfig, WanConfig
 from mola_core.nets.protocols import Instruction
 from mola_core.nets.svd import LATENT_SCALE
-from mola_core.nets.video_diffusion import denoising_loss, draw_sigmas, imagine_latents, karras_sigmas, scaling_of
+from mola_core.nets.video_diffusion import denoising_loss, imagine_latents, karras_sigmas, scaling_of
 from tests.nets.conftest import TINY
 
 SVD = SvdConfig(
@@ -35,6 +35,9 @@ WAN = WanConfig(
     latent_channels=8,
     encoder_width=8,
     decoder_width=8,
+)
+STACKED = StackedVideoConfig(
+    height=32, width=48, num_frames=3, token_width=16, width_fine=16, width_coarse=16, embedding=16, feature_width=8
 )
 BACKBONES = {"small": TINY.backbone, "svd": SVD, "wan": WAN}
 
@@ -90,7 +93,7 @@ def test_pictures_become_latents_and_pictures_again(backbone):
     assert backbone.encode(pictures[:, :1]).shape == (1, 1, *backbone.latent_shape)
 
 
-def test_words_and_cameras_and_present_matter(backbone):
+def test_words_and_present_matter(backbone):
     given = shown(backbone)
     noise = torch.randn(2, backbone.num_frames, *backbone.latent_shape)
 
@@ -100,6 +103,22 @@ def test_words_and_cameras_and_present_matter(backbone):
     assert torch.equal(imagined(), imagined())
     assert not torch.allclose(imagined(), imagined(instruction=words(2)))
     assert not torch.allclose(imagined(), imagined(present=torch.randn(2, *backbone.latent_shape)))
+
+
+@pytest.mark.parametrize("config", [TINY.backbone, STACKED], ids=lambda config: config.kind)
+def test_the_camera_matters_to_networks_that_number_theirs(config):
+    """Each item its own; the published ones tell cameras apart by what they see."""
+    backbone = shaken(build_backbone(config))
+    given = shown(backbone)
+    noise = torch.randn(2, backbone.num_frames, *backbone.latent_shape)
+
+    def imagined(*camera):
+        numbered = {**given, "camera": torch.tensor(camera)}
+        return imagine_latents(backbone, noise=noise, **numbered, features_only=False).clean
+
+    before, after = imagined(0, 1), imagined(0, 0)
+    assert torch.allclose(before[0], after[0], rtol=0.0, atol=1e-6)
+    assert not torch.allclose(before[1], after[1])
 
 
 def test_more_steps_end_where_the_last_guess_is_clean(backbone):
@@ -214,7 +233,7 @@ def test_the_small_network_learns_a_future_from_words():
     optimizer = torch.optim.AdamW(small.unet.parameters(), lr=3e-3)
 
     for _ in range(60):
-        sigma = draw_sigmas(2, mean=2.0, std=1.5, device=torch.device("cpu"))
+        sigma = (2.0 + 1.5 * torch.randn(2)).exp()
         loss = denoising_loss(small, future, **given, instruction=said, sigma=sigma, noise=torch.randn_like(future))
         optimizer.zero_grad()
         loss.backward()

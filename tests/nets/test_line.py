@@ -89,9 +89,8 @@ def test_the_policy_loss_reaches_every_weight_of_stage_three(config, seen, video
             features_only=not model.needs_latents,
         )
 
-    losses = model.policy_loss(
-        observation,
-        imagination=imagination,
+    losses = model.losses_of(
+        model.condition(observation, imagination=imagination),
         actions=torch.randn(2, config.horizon, config.action_size),
         mask=torch.ones(2, config.horizon, dtype=torch.bool),
         draws=drawn(2),
@@ -115,13 +114,12 @@ def test_rows_beyond_the_episode_do_not_count(tiny, seen, video_noise):
     model = build_mola(tiny.model_copy(update={"head": causal})).eval()
     observation = seen(tiny)
     imagination = model.imagine(observation.images, instruction=observation.instruction, noise=video_noise(model))
+    conditioned = model.condition(observation, imagination=imagination)
     actions = torch.randn(2, 5, 3)
     mask = torch.tensor([[True, True, True, False, False]] * 2)
 
     def loss(rows):
-        return model.policy_loss(observation, imagination=imagination, actions=rows, mask=mask, draws=drawn(2))[
-            "action"
-        ]
+        return model.losses_of(conditioned, actions=rows, mask=mask, draws=drawn(2))["action"]
 
     changed = actions.clone()
     changed[:, 4] += 5.0  # of the last row, which no earlier one sees here

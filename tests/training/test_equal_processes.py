@@ -10,11 +10,12 @@ from training_fakes import ONE
 from two_processes import in_two_processes
 
 from mola_core.training.metrics import read_metrics
-from mola_core.training.pipeline import Run, train
+from mola_core.training.pipeline import train
 from mola_core.training.progress import SilentReporter
 from mola_core.training.recipe import Recipe
 from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.changes import with_settings
+from mola_core.training.run import Run
 from mola_core.training.stopping import StopRequest
 
 STAGES = ("autoencoder", "video", "idm", "policy")

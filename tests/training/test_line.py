@@ -34,12 +34,14 @@ from mola_core.training.datasets import Chosen
 from mola_core.training.loop import StoppedError
 from mola_core.training.metrics import read_metrics
 from mola_core.training.model_slim import slim
-from mola_core.training.pipeline import STAGES, Run, train
+from mola_core.training.pipeline import train
+from mola_core.training.policy_objective import nearness
 from mola_core.training.progress import SilentReporter
 from mola_core.training.recipe import Recipe
 from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.changes import with_settings
-from mola_core.training.stage3_policy import nearness
+from mola_core.training.run import Run
+from mola_core.training.stage_order import STAGES
 from mola_core.training.stopping import StopRequest
 from tests.engines.tiny_clip import write_tiny_clip
 

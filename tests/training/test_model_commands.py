@@ -18,11 +18,11 @@ from mola_core.nets.config import EdmHeadConfig, FeatureTokensConfig, MolaConfig
 from mola_core.nets.mola import build_mola
 from mola_core.training import recipes
 from mola_core.training.checkpoint import load_checkpoint, model_weights
-from mola_core.training.pipeline import stage_after
+from mola_core.training.demonstrations import policy_window
 from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.changes import changed
 from mola_core.training.stage1_video import video_stage
-from mola_core.training.stage3_policy import policy_window
+from mola_core.training.stage_order import stage_after
 from tests.engines.tiny_clip import write_tiny_clip
 from tests.nets import published
 from tests.nets.conftest import DIT, IDM, TINY

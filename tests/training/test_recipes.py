@@ -12,6 +12,7 @@ from mola_core.training.naming import all_but, under
 from mola_core.training.recipe import CosineSchedule, OptimizerSpec, PolicyStage
 from mola_core.training.recipes import recipe_named, recipe_names
 from mola_core.training.recipes.changes import changed, with_settings
+from mola_core.training.recipes.full import PAPER_STAGE_1
 
 
 def test_every_name_gives_a_recipe_that_is_called_so() -> None:
@@ -35,6 +36,12 @@ def test_the_full_recipe_trains_as_the_paper_and_the_release_say() -> None:
     assert (recipe.idm.epochs, recipe.idm.batch_size, recipe.idm.schedule.warmup_steps) == (20, 256, 1000)
     assert (recipe.policy.batch_size, recipe.policy.commitment_weight) == (32, 0.1)
     assert recipe.policy.optimizer.betas == (0.9, 0.9)
+
+
+def test_the_papers_mixture_has_its_table() -> None:
+    assert sum(PAPER_STAGE_1.values()) == 322_361
+    parts = recipe_named("full").mixture
+    assert {part.dataset: part.weight for part in parts} == PAPER_STAGE_1
 
 
 def test_settings_lead_inside_and_are_checked() -> None:
@@ -61,6 +68,12 @@ def test_settings_that_cannot_be_meant_are_refused(setting: str, message: str) -
     recipe = recipe_named("twin-tiny")
     with pytest.raises(ConfigError, match=message):
         with_settings(recipe, [setting])
+
+
+def test_a_number_of_groups_that_no_network_would_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"norm_groups: Input should be 32"):
+        with_settings(recipe_named("full"), ["model.backbone.norm_groups=16"])
+    assert with_settings(recipe_named("full"), ["model.backbone.norm_groups=32"]) == recipe_named("full")
 
 
 def test_the_hint_at_all_settings_is_a_command_that_exists(capsys: pytest.CaptureFixture[str]) -> None:

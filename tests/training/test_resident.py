@@ -10,6 +10,7 @@ from mola_core.data.sample import WindowSpec
 from mola_core.nets.config import LanguageConfig
 from mola_core.nets.language import build_encoder
 from mola_core.training.datasets import Chosen, Part, mixed, open_parts
+from mola_core.training.demonstrations import Demonstrations
 from mola_core.training.draws import Draws, hashed_normal, hashed_uniform
 from mola_core.training.recipe import Recipe
 from mola_core.training.recipes import recipe_named
@@ -17,7 +18,6 @@ from mola_core.training.recipes.changes import with_settings
 from mola_core.training.resident import ResidentSource, arranged, resident
 from mola_core.training.stage import Batch, BatchSource
 from mola_core.training.stage1_video import FrameWindows
-from mola_core.training.stage3_policy import Demonstrations
 from mola_core.training.tensors import EncodedSentences
 
 CPU = torch.device("cpu")

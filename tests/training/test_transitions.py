@@ -19,15 +19,18 @@ from mola_core.data.sample import WindowSpec
 from mola_core.nets.mola import build_mola
 from mola_core.training.datasets import Part, mixed, open_parts
 from mola_core.training.draws import Draws
-from mola_core.training.pipeline import Run, train
+from mola_core.training.idm_objective import IdmObjective
+from mola_core.training.label_targets import known_in, targets_in
+from mola_core.training.pipeline import train
 from mola_core.training.progress import SilentReporter
 from mola_core.training.recipe import Recipe
 from mola_core.training.recipes import recipe_named
 from mola_core.training.recipes.changes import with_settings
 from mola_core.training.recipes.twin import PERIOD_NS
+from mola_core.training.run import Run
 from mola_core.training.stage import Batch
-from mola_core.training.stage2_idm import IdmObjective, Transitions, transition_window
 from mola_core.training.stopping import StopRequest
+from mola_core.training.transitions import Transitions, transition_window
 from mola_core.training.whole import Whole
 
 ONE_CAMERA = DataContract(robot="google_robot", cameras=("third_person",), period_ns=PERIOD_NS)
@@ -250,11 +253,13 @@ def test_masks_are_enlarged_with_their_labels(blobs: Path) -> None:
     write_depth(blobs, half_known, unit="metres")
     recipe = small("idm.imagined_share=0.0")
     batch = transitions(blobs, recipe).batch([0])
-    assert recipe.idm is not None
-    objective = IdmObjective(build_mola(recipe.model), recipe.idm)
-    known = objective.known(batch, size=(HEIGHT, WIDTH))
+    mixture = recipe.model.mixture
+    assert mixture is not None
+    known = known_in(batch, size=(HEIGHT, WIDTH))
     assert known["depth"].shape == known["flow"].shape == (1, 1, HEIGHT, WIDTH)
-    assert torch.equal(known["depth"], objective.labels(batch, size=(HEIGHT, WIDTH))["depth"][:, :, 0] > 0.0)
+    assert torch.equal(
+        known["depth"], targets_in(batch, mixture.decoders, size=(HEIGHT, WIDTH))["depth"][:, :, 0] > 0.0
+    )
 
 
 def test_labels_of_unlike_sizes_are_refused_with_the_way_out(blobs: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -177,11 +177,6 @@ class LeRobotReader:
         wanted = range(self.episode(episode).length) if rows is None else rows
         decoded = {row: self.frame(episode, camera, row) for row in sorted(set(wanted))}
         return np.stack([decoded[row] for row in wanted])
-
-    def iterate_frames(self, episode: int, camera: str) -> Iterator[Image]:
-        """All frames of an episode, one in memory at a time."""
-        for row in range(self.episode(episode).length):
-            yield self.frame(episode, camera, row)
 
     def _video(self, path: Path) -> VideoFile:
         videos = self._files().videos
