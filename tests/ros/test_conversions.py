@@ -5,8 +5,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 from mola_interfaces.msg import ActionChunk as ActionChunkMsg
+from mola_interfaces.msg import HalfStatus, Tensor
 from mola_interfaces.msg import RobotState as RobotStateMsg
-from mola_interfaces.msg import Tensor
 from rclpy.serialization import deserialize_message, serialize_message
 
 from mola_core.contracts.errors import ChunkRejectedError
@@ -22,7 +22,7 @@ from mola_core.contracts.types import (
     SafetyMode,
     StampDomain,
 )
-from mola_nodes.conversions import images, motion, tensors, wire
+from mola_nodes.conversions import bundles, images, motion, tensors, wire
 from mola_nodes.conversions.wire import MessageError
 
 NOW_NS = 1_700_000_000_123_456_789
@@ -160,6 +160,13 @@ def test_impossible_robot_state_is_rejected(changes: dict[str, object], said: st
         setattr(message, name, value)
     with pytest.raises(MessageError, match=said):
         motion.robot_state_from_message(message)
+
+
+def test_half_status_of_another_version_is_refused_by_the_name_of_its_half() -> None:
+    message = HalfStatus(version=HalfStatus.VERSION + 1, half="actor")
+    said = f"of version {HalfStatus.VERSION + 1} from the half 'actor', this node speaks {HalfStatus.VERSION}"
+    with pytest.raises(MessageError, match=said):
+        bundles.report_from_message(message)
 
 
 def test_default_message_is_of_no_version() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
+from mola_interfaces.msg import NodeHeartbeat
 from ros_probe import Probe
 from std_srvs.srv import Trigger
 
@@ -67,6 +68,26 @@ def test_node_that_cannot_come_up_is_named_with_the_reason_and_tried_again(
     assert probe.state("/mola/second") == "unconfigured", "the order of bring-up was not kept"
     device.touch()
     wait_all_active(probe)
+
+
+def test_heartbeat_of_another_version_is_told_and_the_manager_goes_on(
+    manager: "Popen[str]", start_node: StartNode, probe: Probe, tmp_path: Path
+) -> None:
+    beats = probe.publisher(graph.NODE_HEARTBEATS)
+    other = NodeHeartbeat(version=NodeHeartbeat.VERSION + 1, node="/mola/first", pid=1, state=3)
+    said = f"of version {other.version} from /mola/first, this node speaks {NodeHeartbeat.VERSION}"
+
+    def told() -> bool:
+        beats.publish(other)
+        return said in all_active(probe).message
+
+    probe.wait(told, "the refusal")
+    for name in ("first", "second"):
+        start_node("bare_node.py", name=name)
+    wait_all_active(probe)
+    manager.send_signal(signal.SIGINT)
+    assert manager.wait(timeout=30) == 0
+    assert said in log_of(tmp_path, "lifecycle_manager")
 
 
 def test_manager_takes_the_nodes_down_in_reverse_order(

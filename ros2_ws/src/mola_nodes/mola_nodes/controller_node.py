@@ -51,7 +51,9 @@ class ControllerNode(MolaNode[SiteParams]):
         folder = make_link_folder()
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         self._gripper = stack.enter_context(make_gripper(spec=self._site.gripper, clock=clock))
-        self._supervisor = stack.enter_context(ServoSupervisor(Path(self.params.site), folder, clock=clock))
+        self._supervisor = stack.enter_context(
+            ServoSupervisor(Path(self.params.site), folder, clock=clock, on_bug=self.report_bug)
+        )
         self._door = ChunkDoor(self._site, supervisor=self._supervisor, clock=clock)
         self._manager_beat_ns: int | None = None
         self._window = LatencyWindow(now_ns=clock.now_ns())
@@ -78,7 +80,7 @@ class ControllerNode(MolaNode[SiteParams]):
         self._publish_status()
 
     def _on_heartbeat(self, message: NodeHeartbeat) -> None:
-        check_version(message)
+        check_version(message, sender=message.node)
         self._manager_beat_ns = self.system_clock.monotonic_ns()
         self._supervisor.note_manager_beat()
 

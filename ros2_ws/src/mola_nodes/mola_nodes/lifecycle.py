@@ -15,7 +15,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 
-from mola_core.contracts.clock import NS_PER_S, Clock, SystemClock
+from mola_core.contracts.clock import Clock, SystemClock
 from mola_core.contracts.errors import MolaError
 from mola_core.control.realtime import settle_garbage_collector
 from mola_nodes.graph import NAMESPACE, NODE_HEARTBEATS, Service, Topic
@@ -23,12 +23,11 @@ from mola_nodes.heartbeat import Heartbeat
 from mola_nodes.listener import Listener
 from mola_nodes.params import ParamsT, load_params
 from mola_nodes.process import Ending
-from mola_nodes.turns import Troubles
+from mola_nodes.turns import Troubles, log_of_refused
 
 RCLError = rclpy_implementation.RCLError
 
 _HEARTBEAT_HZ = 20.0
-_LOG_EVERY_NS = 2 * NS_PER_S
 
 
 class MolaNode(LifecycleNode, Generic[ParamsT]):
@@ -59,6 +58,7 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
                 rate_hz=_HEARTBEAT_HZ,
                 clock=self.system_clock,
                 describe=lambda: (self._state_machine.current_state[0], self._problem),
+                troubles=self.troubles(NODE_HEARTBEATS.name),
             )
         )
 
@@ -135,16 +135,7 @@ class MolaNode(LifecycleNode, Generic[ParamsT]):
 
     def troubles(self, what: str) -> Troubles:
         """For a thread of this node: what is refused is logged as of ``what``, every two seconds at most; a bug ends the process."""
-        due_ns = 0
-
-        def refused(error: MolaError) -> None:
-            # not rclpy's own throttle: it counts by the line of the call, and one topic or thread would silence the others
-            nonlocal due_ns
-            now_ns = self.system_clock.monotonic_ns()
-            if now_ns >= due_ns:
-                due_ns = now_ns + _LOG_EVERY_NS
-                self.get_logger().warning(f"{what}: {error}")
-
+        refused = log_of_refused(what, warn=self.get_logger().warning, clock=self.system_clock)
         return Troubles(refused=refused, bug=self.report_bug)
 
     def report_bug(self, error: BaseException) -> None:

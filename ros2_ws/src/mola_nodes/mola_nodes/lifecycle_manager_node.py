@@ -10,18 +10,17 @@ from mola_interfaces.msg import NodeHeartbeat
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from mola_core.contracts.clock import NS_PER_MS, SystemClock
-from mola_core.contracts.errors import ConfigError
+from mola_core.contracts.clock import SystemClock
 from mola_nodes import graph
-from mola_nodes.conversions.wire import check_version
 from mola_nodes.diagnostics import ERROR, OK, diagnostic_array, diagnostic_status
+from mola_nodes.heard_nodes import HeardNodes, watches_of
 from mola_nodes.heartbeat import Heartbeat
 from mola_nodes.listener import Listener
-from mola_nodes.node_watch import Change, NodeWatch
 from mola_nodes.params import Param, load_params
 from mola_nodes.process import Ending, run_node
 from mola_nodes.supervision import Supervision
 from mola_nodes.transitions import TransitionDriver
+from mola_nodes.turns import Troubles, log_of_refused
 
 _BEAT_HZ = 50.0
 _LOOK_S = 0.1
@@ -53,7 +52,10 @@ class LifecycleManagerNode(Node):
         super().__init__(graph.LIFECYCLE_MANAGER, namespace=graph.NAMESPACE)
         clock = SystemClock()
         params = load_params(self, LifecycleManagerParams, overrides=self._parameter_overrides)
-        self._watches = _watches(params, namespace=self.get_namespace())
+        self._watches = watches_of(
+            params.managed_nodes, namespace=self.get_namespace(), timeout_ms=params.node_timeout_ms
+        )
+        self._heard = HeardNodes(self._watches, clock=clock, warn=self.get_logger().warning)
         self._system_clock = clock
         transitions = TransitionDriver(self, self._watches.values(), clock=clock, cancelled=self._interrupted)
         self._supervision = Supervision(
@@ -73,7 +75,16 @@ class LifecycleManagerNode(Node):
         self.create_service(graph.ALL_ACTIVE.type, graph.ALL_ACTIVE.name, self._on_all_active)
         self.create_timer(1.0, self._publish_diagnostics)
         self.create_timer(_LOOK_S, self._notice_deaths)
-        self._heart = Heartbeat(self, topic=graph.HEARTBEAT, rate_hz=_BEAT_HZ, clock=clock, describe=lambda: (0, ""))
+        self._heart = Heartbeat(
+            self,
+            topic=graph.HEARTBEAT,
+            rate_hz=_BEAT_HZ,
+            clock=clock,
+            describe=lambda: (0, ""),
+            troubles=Troubles(
+                refused=log_of_refused("heartbeat", warn=self.get_logger().warning, clock=clock), bug=self._on_bug
+            ),
+        )
         self._heart.__enter__()
         self._supervisor = threading.Thread(target=self._supervision.run, name="supervisor", daemon=True)
         self._supervisor.start()
@@ -102,15 +113,8 @@ class LifecycleManagerNode(Node):
             self._supervision.notice_deaths()
 
     def _on_heartbeat(self, message: NodeHeartbeat, _sent_ns: int) -> None:
-        watch = self._watches.get(message.node)
-        if watch is None:
-            return
-        check_version(message)
-        now_ns = self._system_clock.monotonic_ns()
         with self._turn:
-            change = watch.beat(now_ns=now_ns, pid=message.pid, state=message.state, problem=message.problem)
-        if change in {Change.RESTARTED, Change.ANSWERS_AGAIN}:
-            self.get_logger().warning(f"{watch.name} {change.value} (pid {message.pid})")
+            self._heard.note(message)
 
     def _on_all_active(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         missing = self._supervision.missing()
@@ -128,14 +132,6 @@ class LifecycleManagerNode(Node):
             for watch in self._watches.values()
         )
         self._diagnostics.publish(diagnostic_array(*statuses, stamp_ns=self._system_clock.now_ns()))
-
-
-def _watches(params: LifecycleManagerParams, *, namespace: str) -> dict[str, NodeWatch]:
-    names = [name if name.startswith("/") else f"{namespace.rstrip('/')}/{name}" for name in params.managed_nodes]
-    if not names or len(set(names)) != len(names):
-        raise ConfigError(f"parameter 'managed_nodes' must name each node once, got {params.managed_nodes}")
-    timeout_ns = params.node_timeout_ms * NS_PER_MS
-    return {name: NodeWatch(name=name, timeout_ns=timeout_ns) for name in names}
 
 
 def main() -> NoReturn:

@@ -35,11 +35,14 @@ class NodeWatch:
     """It has to be brought up: it is new, came back, or failed to come up."""
     retry_at_ns: int = 0
     reported_problem: str = ""
+    refusal: str = ""
+    """Why its newest sign of life could not be used; empty while they can."""
     _num_failures: int = field(default=0, repr=False)
 
     def beat(self, *, now_ns: int, pid: int, state: int, problem: str) -> Change | None:
         """Take a heartbeat; says what changed with it."""
         known_pid, was_alive = self.pid, self.alive
+        self.refusal = ""
         self.last_beat_ns, self.pid, self.state, self.problem, self.alive = now_ns, pid, state, problem, True
         if known_pid and pid != known_pid:
             self._start_over()
@@ -49,6 +52,10 @@ class NodeWatch:
         # a node that was only silent may still be active; then there is nothing to bring up
         self.pending = state != ACTIVE
         return Change.ANSWERS_AGAIN if known_pid else Change.APPEARED
+
+    def refuse(self, reason: str) -> None:
+        """It gave a sign of life that cannot be used; it does not count as one."""
+        self.refusal = reason
 
     def check(self, *, now_ns: int) -> Change | None:
         """Has it fallen silent?"""
@@ -86,7 +93,7 @@ class NodeWatch:
         if self.is_up:
             return "active"
         if not self.alive:
-            return "silent" if self.pid else "not started"
+            return self.refusal or ("silent" if self.pid else "not started")
         return self.problem or self.reported_problem or "coming up"
 
     def _start_over(self) -> None:

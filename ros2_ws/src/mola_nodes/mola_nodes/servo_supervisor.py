@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from mola_core.contracts.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 from mola_core.control.joint_chunk import JointChunk
@@ -32,6 +33,11 @@ _LEAVE_S = 5.0
 """How long a process may take to brake and disconnect."""
 
 _log = logging.getLogger("mola.servo")
+
+
+def _left_to_python(bug: BaseException) -> NoReturn:
+    """Its trace is printed as that of any thread."""
+    raise bug
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +64,16 @@ class ServoSupervisor:
         *,
         clock: Clock | None = None,
         command: tuple[str, ...] = (sys.executable, "-m", "mola_nodes.servo_process"),
+        on_bug: Callable[[BaseException], None] = _left_to_python,
     ) -> None:
-        """``link_dir`` should lie on /dev/shm and belong to this supervisor alone."""
+        """``link_dir`` should lie on /dev/shm and belong to this supervisor alone. ``on_bug`` is told, in the supervisor's thread,
+        what has ended it; a servo process that lives brakes and leaves with it, and nobody starts another.
+        """
         self._site_path = site_path
         self._link_dir = link_dir
         self._clock = clock or SystemClock()
         self._command = command
+        self._on_bug = on_bug
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._wanted_now = threading.Event()
@@ -133,6 +143,12 @@ class ServoSupervisor:
     # --- the thread -------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._keep_one_running()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody else would hear why the arm has stopped
+            self._on_bug(error)
+
+    def _keep_one_running(self) -> None:
         backoff_s = _FIRST_BACKOFF_S
         while not self._closing.is_set():
             started_ns = self._clock.monotonic_ns()

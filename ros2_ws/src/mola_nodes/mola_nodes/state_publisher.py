@@ -2,7 +2,6 @@
 steady thread.
 """
 
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
@@ -24,8 +23,10 @@ from mola_nodes.conversions.motion import (
 from mola_nodes.conversions.servo import commanded_of, robot_state_of
 from mola_nodes.lifecycle import MolaNode
 from mola_nodes.servo_supervisor import SupervisedStatus
+from mola_nodes.turns import TurnThread
 
 RATE_HZ = 62.5
+_PERIOD_NS = round(NS_PER_S / RATE_HZ)
 STANDARD_EVERY = 4
 """Visualisers need no more than every fourth state."""
 
@@ -57,31 +58,29 @@ class StatePublisher:
         self._stamp_ns = 0
         self._gripper_target: float | None = None
         self._program_running: bool | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="state publisher", daemon=True)
+        self._deadline_ns = 0
+        self._thread = TurnThread(
+            self._wait_and_publish, name="state publisher", troubles=node.troubles("state publisher")
+        )
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._thread.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._thread.__exit__(kind, error, trace)
 
-    def _run(self) -> None:
-        period_ns = round(NS_PER_S / RATE_HZ)
-        deadline_ns = self._clock.monotonic_ns()
-        while not self._stop.is_set():
-            servo = self._status().servo
-            if servo is not None and servo.measured_stamp_ns > self._stamp_ns:
-                self._stamp_ns = servo.measured_stamp_ns
-                self._publish(servo)
-                self._move_gripper(servo.gripper_target)
-            self._note_program(servo is not None and servo.program_running)
-            deadline_ns = max(deadline_ns + period_ns, self._clock.monotonic_ns())
-            self._clock.sleep_until(deadline_ns)
+    def _wait_and_publish(self) -> None:
+        self._clock.sleep_until(self._deadline_ns)
+        self._deadline_ns = max(self._deadline_ns + _PERIOD_NS, self._clock.monotonic_ns())
+        servo = self._status().servo
+        if servo is not None and servo.measured_stamp_ns > self._stamp_ns:
+            self._stamp_ns = servo.measured_stamp_ns
+            self._publish(servo)
+            self._move_gripper(servo.gripper_target)
+        self._note_program(servo is not None and servo.program_running)
 
     def _publish(self, servo: ServoStatus) -> None:
         state = robot_state_of(servo, gripper_opening=self._gripper.state().opening)

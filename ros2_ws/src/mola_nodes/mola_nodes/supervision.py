@@ -1,5 +1,6 @@
 """What the lifecycle manager does all day: bring up in order, notice the dead, bring them back, take down in reverse."""
 
+import traceback
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -61,14 +62,12 @@ class Supervision:
         self._complete = False
 
     def run(self) -> None:
-        """Until the process is asked to end."""
-        start_ns = self._clock.monotonic_ns()
-        while not self._ending.wait(_LOOP_S):
-            self.step()
-            spent_ns = self._clock.monotonic_ns() - start_ns
-            if self._limit_ns and not self._complete and spent_ns > self._limit_ns:
-                self._log.fatal(f"not up within {self._limit_ns / NS_PER_S:g} s: {self.missing()}")
-                self._ending.request(exit_code=3)
+        """Until the process is asked to end; a bug is logged with its trace, and ends it."""
+        try:
+            self._look_after_all()
+        except BaseException as error:  # noqa: BLE001 - the heart would beat on for nodes that nobody looks after
+            self._log.fatal("".join(traceback.format_exception(error)))
+            self._ending.request(exit_code=1)
 
     def step(self) -> None:
         """Look after every node once."""
@@ -99,6 +98,15 @@ class Supervision:
     def missing(self) -> str:
         """The nodes that are not up, and why; empty when all are."""
         return "; ".join(f"{watch.name}: {watch.describe()}" for watch in self._watches if not watch.is_up)
+
+    def _look_after_all(self) -> None:
+        start_ns = self._clock.monotonic_ns()
+        while not self._ending.wait(_LOOP_S):
+            self.step()
+            spent_ns = self._clock.monotonic_ns() - start_ns
+            if self._limit_ns and not self._complete and spent_ns > self._limit_ns:
+                self._log.fatal(f"not up within {self._limit_ns / NS_PER_S:g} s: {self.missing()}")
+                self._ending.request(exit_code=3)
 
     def _bring_up(self, watch: NodeWatch) -> None:
         if self._transitions.bring_up(watch, timeout_s=_BRING_UP_S):

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from mola_core.contracts.clock import NS_PER_S, Clock
 from mola_core.contracts.errors import MolaError
 from mola_nodes.background import come_last
 
 _LEAVE_S = 2.0
+_LOG_EVERY_NS = 2 * NS_PER_S
 
 
 class LeftBehindError(MolaError):
@@ -24,6 +26,21 @@ class Troubles:
     """What a turn was given could not be used; the next turn is taken."""
     bug: Callable[[BaseException], None]
     """Anything else: the thread has ended, and its node must not live on without it."""
+
+
+def log_of_refused(what: str, *, warn: Callable[[str], object], clock: Clock) -> Callable[[MolaError], None]:
+    """Tells ``warn`` what is refused, as of ``what``, every two seconds at most."""
+    due_ns = clock.monotonic_ns()
+
+    def refused(error: MolaError) -> None:
+        # not rclpy's own throttle: it counts by the line of the call, and one topic or thread would silence the others
+        nonlocal due_ns
+        now_ns = clock.monotonic_ns()
+        if now_ns >= due_ns:
+            due_ns = now_ns + _LOG_EVERY_NS
+            warn(f"{what}: {error}")
+
+    return refused
 
 
 class TurnThread:

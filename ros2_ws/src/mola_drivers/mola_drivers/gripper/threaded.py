@@ -39,7 +39,8 @@ class GripperDevice(Protocol):
 class ThreadedGripper:
     """Any :class:`GripperDevice` behind :class:`mola_drivers.gripper.protocol.Gripper`.
 
-    A lost device is reconnected with backoff and stands still afterwards until the next :meth:`move`.
+    A lost device is reconnected with backoff and stands still afterwards until the next :meth:`move`. A bug ends the thread, and is
+    raised by every :meth:`move` and :meth:`state` from then on: who goes on would take the last state for the newest.
     """
 
     def __init__(self, *, device: GripperDevice, rate_hz: float, speed: float, force: float, clock: Clock) -> None:
@@ -56,6 +57,7 @@ class ThreadedGripper:
         self._closing = threading.Event()
         self._may_activate = threading.Event()
         self._thread: threading.Thread | None = None
+        self._bug: BaseException | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -68,6 +70,7 @@ class ThreadedGripper:
             self._device.close()
             raise
         self._closing.clear()
+        self._bug = None
         self._thread = threading.Thread(target=self._run, name="gripper", daemon=True)
         self._thread.start()
         return self
@@ -86,16 +89,30 @@ class ThreadedGripper:
             speed=self._speed if speed is None else speed,
             force=self._force if force is None else force,
         )
+        self._raise_bug()
         with self._lock:
             self._pending = target
 
     def state(self) -> GripperState:
+        self._raise_bug()
         return self._state
 
     def reactivate(self) -> None:
         self._may_activate.set()
 
+    def _raise_bug(self) -> None:
+        if self._bug is not None:
+            raise self._bug
+
     def _run(self) -> None:
+        try:
+            self._talk_until_closing()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody else would hear that the fingers are left alone
+            self._bug = error
+        finally:
+            self._device.close()
+
+    def _talk_until_closing(self) -> None:
         connected = True
         while not self._closing.is_set():
             try:
@@ -110,7 +127,6 @@ class ThreadedGripper:
             except (ArmError, GripperError) as error:
                 self._lose(error)
                 connected = False
-        self._device.close()
 
     def _cycle(self) -> None:
         deadline_ns = self._clock.monotonic_ns() + self._period_ns

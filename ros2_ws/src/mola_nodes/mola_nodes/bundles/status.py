@@ -16,7 +16,9 @@ _ACTOR, _IMAGINATION = "actor", "imagination"
 
 
 def engine_status_message(manager: BundleManager, *, halves: Mapping[str, HalfStatus], stamp_ns: int) -> EngineStatus:
-    """Where everything is. Inference times are those of both halves together."""
+    """Where everything is. Inference times are sums of the halves' own figures, for nobody times an answer through both: the sum of
+    their 99th percentiles is a time that at most 2 % of answers exceed, the sum of their longest one that none does.
+    """
     wish = manager.swap.wish
     actor, imagination = halves.get(_ACTOR), halves.get(_IMAGINATION)
     message = EngineStatus(

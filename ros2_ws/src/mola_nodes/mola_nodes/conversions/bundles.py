@@ -59,7 +59,7 @@ def report_from_message(message: HalfStatus) -> SlotReport:
     Raises:
         MessageError: another version, or reasons that do not match what failed.
     """
-    check_version(message)
+    check_version(message, sender=f"the half {message.half!r}")
     check_length(name="reasons", values=message.reasons, length=len(message.failed))
     return SlotReport(
         revision=message.revision,

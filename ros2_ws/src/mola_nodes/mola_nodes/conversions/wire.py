@@ -42,15 +42,16 @@ def ns_from_duration(duration: Duration) -> int:
     return int(duration.sec) * NS_PER_S + int(duration.nanosec)
 
 
-def check_version(message: Any) -> None:
-    """Refuse a message that means something else than this installation thinks.
+def check_version(message: Any, *, sender: str = "") -> None:
+    """Refuse a message that means something else than this installation thinks; ``sender`` is named where the message says it.
 
     Raises:
         MessageError: ``message.version`` differs from the type's ``VERSION``.
     """
     if message.version != message.VERSION:
+        origin = f" from {sender}" if sender else ""
         raise MessageError(
-            f"{type(message).__name__} of version {message.version}, this node speaks {message.VERSION}; "
+            f"{type(message).__name__} of version {message.version}{origin}, this node speaks {message.VERSION}; "
             "start all nodes from the same installation"
         )
 

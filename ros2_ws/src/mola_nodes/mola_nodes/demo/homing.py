@@ -1,6 +1,7 @@
 """The arm brought home between two tasks, as a person would with a stick: hand open, straight up, then to the site's home."""
 
 import itertools
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -19,7 +20,7 @@ from mola_nodes.policy.inputs import NewestInputs
 from mola_nodes.policy.rollout import Planner, Rollout, RolloutEnd
 
 SOURCE = "operator"
-_LIFT_TO_M, _LIFT_AT_MOST_M = 0.4, 0.25
+_LIFT_TO_M, _LIFT_AT_LEAST_M, _LIFT_AT_MOST_M = 0.4, 0.01, 0.25
 _REACH_M = 0.75
 """Beyond it, the arm is not lifted: up there it might be out of reach."""
 _LIFT_SPEED, _HOME_SPEED = 0.15, 0.5
@@ -28,14 +29,19 @@ _AT_HOME_RAD = 0.05
 _PERIOD_NS = 40 * NS_PER_MS
 _AHEAD_NS = NS_PER_S
 _AGAIN_NS = 400 * NS_PER_MS
-_SLACK_NS = 2 * NS_PER_S
-_INPUTS_S = 10.0
+_SLACK_NS = 5 * NS_PER_S
+"""Beside the motion: before it, a run waits up to two seconds for cameras that stutter."""
+_INPUTS_S, _SETTLE_S = 10.0, 2.0
+_ATTEMPTS = 3
+"""On a machine that is too busy the arm stops half-way, as it must where the world is no longer seen; a person would resume it."""
 
 
 class Homing:
     """Listens all the time, moves only in :meth:`go`."""
 
-    def __init__(self, site: Site, *, operator: OperatorClient) -> None:
+    def __init__(self, site: Site, *, operator: OperatorClient, say: Callable[[str], object] = lambda _: None) -> None:
+        """``say`` is told why an attempt has ended on the way, before the next."""
+        self._say = say
         self._home: Joints = np.array(site.arm.home)
         self._operator = operator
         self._clock = SystemClock()
@@ -51,26 +57,39 @@ class Homing:
         self._chunks = operator.node.create_publisher(topic.type, topic.name, topic.qos)
 
     def go(self) -> None:
-        """Resume the arm and bring it home; returns at once where it is there.
+        """Resume the arm and bring it home, from where it is, in three attempts at most; returns at once where it is there.
 
         Raises:
-            MolaError: it does not engage, or does not get there.
+            MolaError: it does not engage, or does not get there; says why the last attempt has ended.
         """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._go()
+            except MolaError as error:
+                if attempt == _ATTEMPTS:
+                    raise MolaError(f"the arm does not get home in {_ATTEMPTS} attempts; the last: {error}") from error
+                self._say(f"on the way home: {error}; once more")
+            else:
+                return
+
+    def _go(self) -> None:
         self._operator.resume()
-        self._operator.wait_for(lambda: not self._inputs.missing(), "cameras and arm", timeout_s=_INPUTS_S)
+        # engaged as heard here, too: the operator's own subscription may be a message ahead
+        self._operator.wait_for(
+            lambda: self._inputs.servo_is_engaged and not self._inputs.missing(), "cameras and arm", timeout_s=_INPUTS_S
+        )
         if self._is_home():
             return
         pose = self._state().base_from_tcp
         lift_m = float(np.clip(_LIFT_TO_M - pose[2], 0.0, _LIFT_AT_MOST_M))
-        if lift_m > 0.0 and float(np.linalg.norm(pose[:3])) < _REACH_M:
+        if lift_m > _LIFT_AT_LEAST_M and float(np.linalg.norm(pose[:3])) < _REACH_M:
             goal = pose.copy()
             goal[2] += lift_m
             self._move(ActionSpace.TCP, pose, goal, duration_s=lift_m / _LIFT_SPEED)
         joints = self._state().joint_positions
         travel = float(np.abs(self._home - joints).max())
         self._move(ActionSpace.JOINT, joints, self._home, duration_s=travel / _HOME_SPEED)
-        if not self._is_home():
-            raise MolaError("the arm does not get home")
+        self._operator.wait_for(self._is_home, "the arm to be at home", timeout_s=_SETTLE_S)
 
     def _move(self, space: ActionSpace, start: np.ndarray, goal: np.ndarray, *, duration_s: float) -> None:
         planner: Planner = _Motion(space, start, goal, duration_s=duration_s, clock=self._clock, inputs=self._inputs)
@@ -83,7 +102,9 @@ class Homing:
             clock=self._clock,
         )
         limit_ns = round(duration_s * NS_PER_S) + _SLACK_NS
-        rollout.run(time_limit_ns=limit_ns, cancelled=lambda: False, progress=lambda _: None)
+        end = rollout.run(time_limit_ns=limit_ns, cancelled=lambda: False, progress=lambda _: None)
+        if end.outcome != RunPolicy.Result.SUCCEEDED:
+            raise MolaError(end.reason)
 
     def _note_frame(self, role: str, message: String) -> None:
         self._inputs.note_frame(role, capture_and_receive_ns(message)[0])

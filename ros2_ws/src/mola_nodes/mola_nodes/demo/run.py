@@ -127,7 +127,7 @@ def _play(
                 twin=twin,
                 world=world,
                 film=film,
-                homing=Homing(load_site(twin.site), operator=twin.operator),
+                homing=Homing(load_site(twin.site), operator=twin.operator, say=say),
                 plans=PlanTally(),
                 learned=learned,
                 options=options,

@@ -93,15 +93,7 @@ class Stage:
 
     def _go_home(self) -> None:
         self.film.caption = "the operator brings the arm home"
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            try:
-                self.homing.go()
-            except MolaError as error:
-                if attempt == MAX_ATTEMPTS:
-                    raise
-                self.say(f"on the way home: {error}; once more")
-            else:
-                break
+        self.homing.go()
 
     @contextlib.contextmanager
     def _surroundings(self, instruction: str, *, task: str) -> Iterator[None]:
