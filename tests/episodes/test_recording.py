@@ -14,6 +14,7 @@ from numbered import HASH, NUMBER, PERIOD_NS, START_NS, Bench, definitions, numb
 
 from mola_core.data.episodes import layout
 from mola_core.data.episodes.append_file import AppendFile, Part
+from mola_core.data.episodes.mcap_writer import McapWriter
 from mola_core.data.episodes.meta import EpisodeError, Outcome
 from mola_core.data.episodes.reader import EpisodeReader
 from mola_core.data.episodes.recording import RecordingLimits
@@ -152,6 +153,23 @@ def test_a_full_disk_ends_the_recording_and_loses_nothing_written(bench: Bench) 
         # every message is in the bag or counted as lost: those that waited, and the one that was refused
         assert len(found) + reader.meta.lost["/a"] == taken + 1
         assert layout.bag_file(episode).stat().st_size > SmallDisk.capacity, "the chunk that was open was saved too"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_of_the_writer_ends_the_recording_and_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("an index that is not there")
+
+    recording = bench.recording()
+    monkeypatch.setattr(McapWriter, "write_chunk", broken)
+    recording.start()
+    taken = 0
+    while recording.offer(0, number_message(0, padding=20), received_ns=START_NS, sent_ns=0, sequence=taken):
+        taken += 1
+    assert recording.problem == "a bug of the recorder: ValueError('an index that is not there')"
+    episode = recording.finish(outcome=Outcome.UNKNOWN, ended_by="the operator")
+    with EpisodeReader(episode) as reader:
+        assert reader.meta.ended_by == recording.problem
 
 
 def test_a_disk_without_room_for_the_beginning_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,8 +100,8 @@ class Recording:
                 f"cannot record to {self.folder}: {error.strerror}; free space or choose another store"
             ) from error
         self._threads = [
-            threading.Thread(target=self._write_all, name="episode writer", daemon=True),
-            threading.Thread(target=self._sync_now_and_then, name="episode sync", daemon=True),
+            threading.Thread(target=self._told, args=(self._write_all,), name="episode writer", daemon=True),
+            threading.Thread(target=self._told, args=(self._sync_now_and_then,), name="episode sync", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -185,6 +185,17 @@ class Recording:
         self._ended.set()
         for thread in self._threads:
             thread.join()
+        for message in self._queue:  # of a writer that has ended before its time
+            self._dropped[message.channel - 1] += 1
+        self._queue.clear()
+
+    def _told(self, work: Callable[[], None]) -> None:
+        """A bug ends the thread with its trace, and the recording with it: nothing more is taken, and whoever records hears why."""
+        try:
+            work()
+        except BaseException as error:
+            self._stop_taking(f"a bug of the recorder: {error!r}")
+            raise
 
     def _write_all(self) -> None:
         builder, opened_ns = ChunkBuilder(), self._clock.monotonic_ns()
