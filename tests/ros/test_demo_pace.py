@@ -9,6 +9,7 @@ import pytest
 
 from mola_core.contracts.clock import NS_PER_S
 from mola_nodes.demo import pace
+from mola_nodes.demo.cpu_quota import CpuQuota
 from mola_nodes.demo.pace import SLOW_FPS, paced_twin
 
 _TICKS_A_S = 100
@@ -69,6 +70,7 @@ def test_only_a_slow_machine_gets_slow_cameras(
     monkeypatch.setattr(WorkingClock, "busy", busy)
     monkeypatch.setattr(pace, "_STAT", WorkingClock.stat)
     monkeypatch.setattr(pace, "SystemClock", WorkingClock)
+    monkeypatch.setattr(pace, "cpu_quota", lambda: None)
     monkeypatch.setattr(pace, "RunningTwin", FakeTwin)
     said: list[str] = []
     with paced_twin(
@@ -80,6 +82,25 @@ def test_only_a_slow_machine_gets_slow_cameras(
     assert FakeTwin.brought_up == brought_up
     told = f"the idle graph takes 85 % of this machine: bringing it up again with cameras at {SLOW_FPS} Hz"
     assert said == [told][: len(brought_up) - 1]
+
+
+def test_what_counts_is_what_a_quota_grants(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Half a core used of one granted, on a machine of two whose other core somebody else keeps busy."""
+    WorkingClock.stat, WorkingClock.now_ns = tmp_path / "stat", 0
+    usage = tmp_path / "cpuacct.usage"
+
+    class Quota(CpuQuota):
+        def used_ns(self) -> int:
+            usage.write_text(str(WorkingClock.now_ns // 2))
+            return super().used_ns()
+
+    monkeypatch.setattr(WorkingClock, "busy", 0.75)
+    monkeypatch.setattr(pace, "_STAT", WorkingClock.stat)
+    monkeypatch.setattr(pace, "SystemClock", WorkingClock)
+    monkeypatch.setattr(pace, "cpu_quota", lambda: Quota(cores=1.0, usage=usage))
+    assert pace.busy_share() == pytest.approx(0.5)
+    monkeypatch.setattr(pace, "cpu_quota", lambda: None)
+    assert pace.busy_share() == pytest.approx(0.75)
 
 
 def test_the_machine_says_how_busy_it_is() -> None:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from mola_core.contracts.clock import NS_PER_S, SystemClock
+from mola_nodes.demo.cpu_quota import cpu_quota
 from mola_nodes.running_twin import RunningTwin
 
 SLOW_FPS = 15
 TOO_BUSY = 0.7
-"""Of all cores' time while the graph is up and nothing moves."""
+"""Of the processor time that there is for us, while the graph is up and nothing moves."""
 _SETTLE_S, _WATCH_S = 1.0, 2.0
 _STAT = Path("/proc/stat")
 
@@ -36,12 +37,16 @@ def paced_twin(
 
 
 def busy_share() -> float:
-    """How much of all cores' time was used, watched for a few seconds."""
-    clock = SystemClock()
+    """How much of all cores' time was used, watched for a few seconds; of what a quota grants us where there is one."""
+    clock, quota = SystemClock(), cpu_quota()
+
+    def times() -> tuple[float, float]:
+        return _cpu_times() if quota is None else (quota.used_ns(), quota.cores * clock.monotonic_ns())
+
     clock.sleep_until(clock.monotonic_ns() + round(_SETTLE_S * NS_PER_S))
-    used, all_of_it = _cpu_times()
+    used, all_of_it = times()
     clock.sleep_until(clock.monotonic_ns() + round(_WATCH_S * NS_PER_S))
-    used_then, all_then = _cpu_times()
+    used_then, all_then = times()
     return (used_then - used) / max(all_then - all_of_it, 1)
 
 
