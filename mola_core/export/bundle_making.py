@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +22,12 @@ from mola_core.contracts.bundle import (
     verify_files,
     why_not,
 )
-from mola_core.contracts.clock import NS_PER_MS
 from mola_core.export.draft import DRAFT, Draft
 from mola_core.runtime.bundle_policy import OpenedBundle, OpenOptions, golden_path, load_stage
 from mola_core.runtime.engines.protocol import Engine
 from mola_core.runtime.golden import Arrays, read_golden
 from mola_core.runtime.machine import this_machine
+from mola_core.runtime.pass_times import pass_times_ms
 
 _READ_ONLY = 0o444
 _RUNS = 30
@@ -115,17 +114,7 @@ def _measured(build: BuildRecord, folder: Path, manifest: Manifest) -> BuildReco
 
 def latency_of(engine: Engine, inputs: Arrays, *, device: str, runs: int = _RUNS) -> LatencyRecord:
     """Wall time of ``runs`` passes of a warm engine; results are waited for."""
-    dtypes = {spec.name: spec.dtype for spec in engine.inputs}
-    given = {name: array.astype(dtypes[name]) for name, array in inputs.items()}
-    times = []
-    for _ in range(runs):
-        begin = time.perf_counter_ns()
-        outputs = engine.run(given)
-        for tensor in outputs.values():
-            if not isinstance(tensor, np.ndarray):
-                tensor.to_host()
-                break  # one copy waits for all: they are on one stream
-        times.append((time.perf_counter_ns() - begin) / NS_PER_MS)
+    times = pass_times_ms(engine, inputs, runs=runs)
     p50, p99 = np.percentile(times, [50, 99])
     return LatencyRecord(p50_ms=float(p50), p99_ms=float(p99), max_ms=max(times), count=runs, device=device)
 

@@ -67,11 +67,15 @@ def read_golden(path: Path) -> Golden:
     return Golden(inputs=parts["inputs"], outputs=parts["outputs"])
 
 
+def given_to(engine: Engine, inputs: Arrays) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    """``inputs`` in the dtypes that ``engine`` declares."""
+    dtypes = {spec.name: spec.dtype for spec in engine.inputs}
+    return {name: array.astype(dtypes.get(name, array.dtype)) for name, array in inputs.items()}
+
+
 def parity_of(engine: Engine, golden: Golden) -> ParityRecord:
     """How the engine's outputs compare with the golden ones; inputs are cast to what it declares."""
-    dtypes = {spec.name: spec.dtype for spec in engine.inputs}
-    given = {name: array.astype(dtypes.get(name, array.dtype)) for name, array in golden.inputs.items()}
-    outputs = {name: on_host(tensor) for name, tensor in engine.run(given).items()}
+    outputs = {name: on_host(tensor) for name, tensor in engine.run(given_to(engine, golden.inputs)).items()}
     cosine, max_abs, codes_equal = 1.0, 0.0, True
     for name, expected in golden.outputs.items():
         actual = outputs[name]

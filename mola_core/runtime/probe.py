@@ -8,12 +8,10 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mola_core.contracts.bundle import BundleError
-from mola_core.contracts.clock import NS_PER_MS
 from mola_core.contracts.errors import MolaError
 from mola_core.contracts.site import load_site
 
@@ -101,8 +99,8 @@ def _probe(site: Path, root: Path, bundle_id: str) -> ProbeReport:
     from mola_core.runtime.bundle_policy import golden_path, load_stage  # noqa: PLC0415  # load the runtimes
     from mola_core.runtime.golden import read_golden  # noqa: PLC0415
     from mola_core.runtime.halves import BundleShelf  # noqa: PLC0415
+    from mola_core.runtime.pass_times import pass_times_ms  # noqa: PLC0415
     from mola_core.runtime.stages import STAGES  # noqa: PLC0415
-    from mola_core.runtime.tensors import finish  # noqa: PLC0415
 
     run_ms = 0.0
     try:
@@ -112,14 +110,8 @@ def _probe(site: Path, root: Path, bundle_id: str) -> ProbeReport:
         for stage in (stage for stage in STAGES if stage in bundle.build.files):
             with load_stage(bundle, stage) as engine:
                 inputs = read_golden(bundle.path / golden_path(stage)).inputs
-                dtypes = {spec.name: spec.dtype for spec in engine.inputs}
-                given = {name: array.astype(dtypes[name]) for name, array in inputs.items()}
-                durations_ms = []
-                for _ in range(_RUNS):
-                    begin = time.perf_counter_ns()
-                    finish(engine.run(given))
-                    durations_ms.append((time.perf_counter_ns() - begin) / NS_PER_MS)
-                run_ms += min(durations_ms) if stage != "preview" else 0.0
+                fastest_ms = min(pass_times_ms(engine, inputs, runs=_RUNS))
+                run_ms += fastest_ms if stage != "preview" else 0.0
     except MolaError as error:
         return ProbeReport(problem=str(error))
     return ProbeReport(problem="", peak_bytes=_peak_bytes(), run_ms=run_ms)

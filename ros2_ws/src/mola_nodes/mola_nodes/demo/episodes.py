@@ -9,6 +9,7 @@ from mola_interfaces.msg import LatencyReport, ServoStatus
 
 from mola_core.contracts.clock import NS_PER_S
 from mola_nodes.conversions.servo import CAMERA_TO_SERVO
+from mola_nodes.conversions.wire import ns_from_time
 from mola_nodes.demo.hops import HopFigures, hops_of
 
 
@@ -98,9 +99,5 @@ def _servo_progress(statuses: Sequence[ServoStatus]) -> tuple[int, int, float]:
             continue
         ticks += after.ticks - before.ticks
         misses += after.deadline_misses - before.deadline_misses
-        nanoseconds += _nanoseconds(after) - _nanoseconds(before)
+        nanoseconds += ns_from_time(after.stamp) - ns_from_time(before.stamp)
     return ticks, misses, nanoseconds / NS_PER_S
-
-
-def _nanoseconds(status: ServoStatus) -> int:
-    return int(status.stamp.sec) * NS_PER_S + int(status.stamp.nanosec)
